@@ -1,0 +1,123 @@
+"""A data set as lists of image paths with labels."""
+
+import os
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from types import ModuleType
+
+from dassl.errors import InputError
+
+
+class Datum:
+    """One image: `impath`, `label` (int), `domain` (int), `classname`."""
+
+    def __init__(self, impath: str = "", label: int = 0, domain: int = 0, classname: str = ""):
+        self._impath = impath
+        self._label = label
+        self._domain = domain
+        self._classname = classname
+
+    impath = property(lambda self: self._impath)
+    label = property(lambda self: self._label)
+    domain = property(lambda self: self._domain)
+    classname = property(lambda self: self._classname)
+
+    def __repr__(self) -> str:
+        return f"Datum({self.impath!r}, label={self.label}, classname={self.classname!r})"
+
+
+class DatasetBase:
+    """Train, validation and test split, each a list of Datum."""
+
+    dataset_dir = ""
+    domains: Sequence[str] = ()
+    prompts = ""  # name of a prompt file, for methods that use one
+    split = None  # where the split came from, for data sets that keep it
+
+    def __init__(
+        self,
+        train_x: list[Datum] | None = None,
+        train_u: list[Datum] | None = None,
+        val: list[Datum] | None = None,
+        test: list[Datum] | None = None,
+    ):
+        self._train_x = train_x
+        self._train_u = train_u
+        self._val = val
+        self._test = test
+        self._lab2cname, self._classnames = self.get_lab2cname(train_x)
+        self._num_classes = self.get_num_classes(train_x)
+
+    train_x = property(lambda self: self._train_x)
+    train_u = property(lambda self: self._train_u)
+    val = property(lambda self: self._val)
+    test = property(lambda self: self._test)
+    lab2cname = property(lambda self: self._lab2cname)
+    classnames = property(lambda self: self._classnames)
+    num_classes = property(lambda self: self._num_classes)
+
+    def test_of(self, which: str) -> tuple[list[Datum], list[str]]:
+        """Test images and class names of "base" or "new" classes, for data sets that can tell."""
+        raise InputError(f"the data set {type(self).__name__} cannot serve its {which} classes in a run on others")
+
+    @staticmethod
+    def get_num_classes(data_source: list[Datum]) -> int:
+        return max(item.label for item in data_source) + 1
+
+    @staticmethod
+    def get_lab2cname(data_source: list[Datum]) -> tuple[dict[int, str], list[str]]:
+        """The mapping from label to class name, and the names in label order."""
+        mapping = {item.label: item.classname for item in data_source}
+        return mapping, [mapping[label] for label in sorted(mapping)]
+
+    def check_input_domains(self, source_domains: Sequence[str], target_domains: Sequence[str]) -> None:
+        for domain in (*source_domains, *target_domains):
+            if domain not in self.domains:
+                raise InputError(f"domain '{domain}' is not one of {list(self.domains)}")
+
+    def split_dataset_by_label(self, data_source: list[Datum]) -> dict[int, list[Datum]]:
+        """Images by label, labels in the order of their first appearance."""
+        by_label = defaultdict(list)
+        for item in data_source:
+            by_label[item.label].append(item)
+        return by_label
+
+    def split_dataset_by_domain(self, data_source: list[Datum]) -> dict[int, list[Datum]]:
+        by_domain = defaultdict(list)
+        for item in data_source:
+            by_domain[item.domain].append(item)
+        return by_domain
+
+    def generate_fewshot_dataset(
+        self,
+        *data_sources: list[Datum],
+        num_shots: int = -1,
+        repeat: bool = False,
+        rng: random.Random | ModuleType = random,
+    ) -> list[Datum] | list[list[Datum]]:
+        """Draw `num_shots` images of each class from every list, with `rng.sample`.
+
+        A class with fewer images gives all it has, or, with `repeat`, a draw with repetition. `rng` is Python's
+        global generator by default, which is what CoOp-style code seeds. One list in, one list out.
+        """
+        if num_shots < 1:
+            return data_sources[0] if len(data_sources) == 1 else list(data_sources)
+        output = []
+        for source in data_sources:
+            chosen = []
+            for items in self.split_dataset_by_label(source).values():
+                if len(items) >= num_shots:
+                    chosen += rng.sample(items, num_shots)
+                else:
+                    chosen += rng.choices(items, k=num_shots) if repeat else items
+            output.append(chosen)
+        return output[0] if len(output) == 1 else output
+
+    def download_data(self, url: str, dst: str, from_gdrive: bool = True) -> None:
+        """Download an archive and unpack it beside itself."""
+        from dassl.data.datasets.download import download, unpack
+
+        os.makedirs(os.path.dirname(dst), exist_ok=True)
+        download(url, dst, from_gdrive)
+        unpack(dst, os.path.dirname(dst))

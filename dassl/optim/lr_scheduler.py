@@ -1,0 +1,54 @@
+"""Learning-rate schedules, stepped once per epoch, as closed formulas of the epoch.
+
+Being pure functions of the epoch they need no state beyond it: a resumed run has the rates of an undisturbed one.
+"""
+
+import math
+from collections.abc import Callable
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from yacs.config import CfgNode
+
+from dassl.errors import unknown_name
+
+
+def build_lr_scheduler(optimizer: Optimizer, optim_cfg: CfgNode) -> LambdaLR:
+    """A schedule with warm-up.
+
+    The first WARMUP_EPOCH epochs run at the constant WARMUP_CONS_LR ("constant") or rise in a line from
+    WARMUP_MIN_LR ("linear"). After them the main schedule starts at its own beginning (WARMUP_RECOUNT) or where it
+    would have been (without). The cosine falls from OPTIM.LR to 0 over MAX_EPOCH epochs.
+
+    Raises:
+        InputError: unknown schedule or warm-up.
+    """
+    warmup = max(optim_cfg.WARMUP_EPOCH, 0)
+    main = _main_schedule(optim_cfg)
+    warm = _warmup(optim_cfg) if warmup else None
+    skipped = warmup if optim_cfg.WARMUP_RECOUNT else 0
+
+    def factor_for(base_lr: float) -> Callable[[int], float]:
+        return lambda epoch: warm(epoch, base_lr) if epoch < warmup else main(epoch - skipped)
+
+    return LambdaLR(optimizer, [factor_for(group["lr"]) for group in optimizer.param_groups])
+
+
+def _main_schedule(cfg: CfgNode) -> Callable[[int], float]:
+    stepsize = list(cfg.STEPSIZE) if isinstance(cfg.STEPSIZE, (list, tuple)) else [cfg.STEPSIZE]
+    if cfg.LR_SCHEDULER == "cosine":
+        return lambda epoch: 0.5 * (1 + math.cos(math.pi * epoch / cfg.MAX_EPOCH))
+    if cfg.LR_SCHEDULER == "single_step":
+        step = stepsize[-1] if stepsize[-1] > 0 else cfg.MAX_EPOCH
+        return lambda epoch: cfg.GAMMA ** (epoch // step)
+    if cfg.LR_SCHEDULER == "multi_step":
+        return lambda epoch: cfg.GAMMA ** sum(epoch >= step for step in stepsize)
+    raise unknown_name("schedule (OPTIM.LR_SCHEDULER)", cfg.LR_SCHEDULER, ("cosine", "single_step", "multi_step"))
+
+
+def _warmup(cfg: CfgNode) -> Callable[[int, float], float]:
+    if cfg.WARMUP_TYPE == "constant":
+        return lambda epoch, base_lr: cfg.WARMUP_CONS_LR / base_lr
+    if cfg.WARMUP_TYPE == "linear":
+        return lambda epoch, base_lr: cfg.WARMUP_MIN_LR / base_lr if epoch == 0 else epoch / cfg.WARMUP_EPOCH
+    raise unknown_name("warm-up (OPTIM.WARMUP_TYPE)", cfg.WARMUP_TYPE, ("constant", "linear"))

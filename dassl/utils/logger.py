@@ -1,0 +1,60 @@
+"""Copies what is printed to a file."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+__all__ = ["Logger", "restore_stdout", "setup_logger"]
+
+
+class Logger:
+    """A stand-in for sys.stdout that writes to the console and to a file; carriage returns stay off the file."""
+
+    def __init__(self, path: str | None = None):
+        self.console = sys.stdout
+        self.file = None
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+
+    def write(self, text: str) -> None:
+        self.console.write(text)
+        if self.file is not None:
+            self.file.write(text.replace("\r", "\n"))
+
+    def flush(self) -> None:
+        self.console.flush()
+        if self.file is not None:
+            self.file.flush()
+
+    def isatty(self) -> bool:
+        return self.console.isatty()
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+
+def setup_logger(output: str | None = None) -> None:
+    """Send everything printed from now on also to a log file.
+
+    Args:
+        output: a file (.txt or .log), or a folder that gets log.txt; an older log is kept under its own name.
+            None leaves printing as it is.
+    """
+    if output is None:
+        return
+    path = output if output.endswith((".txt", ".log")) else os.path.join(output, "log.txt")
+    if os.path.exists(path):
+        os.replace(path, f"{path}-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
+    sys.stdout = Logger(path)
+
+
+def restore_stdout() -> None:
+    """Undo `setup_logger`, so that the next run in the same process has a log of its own."""
+    if isinstance(sys.stdout, Logger):
+        logger = sys.stdout
+        sys.stdout = logger.console
+        logger.close()

@@ -1,0 +1,36 @@
+"""Named things that can be looked up: trainers, datasets, evaluators, backbones."""
+
+from collections.abc import Callable
+from typing import Any
+
+from dassl.errors import unknown_name
+
+
+class Registry:
+    """A table of objects by name; `register` is used as a decorator or called with the object."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._objects: dict[str, Any] = {}
+
+    def register(self, obj: Any = None, force: bool = False) -> Any:
+        """Add an object under its `__name__`; a name that is taken is refused unless `force`."""
+        if obj is None:
+            return lambda wrapped: self.register(wrapped, force)
+        name = obj.__name__
+        if name in self._objects and not force:
+            raise KeyError(f"a {self._name} named '{name}' is registered already")
+        self._objects[name] = obj
+        return obj
+
+    def get(self, name: str) -> Callable:
+        """The object of that name; an unknown name is an InputError that lists what there is."""
+        if name not in self._objects:
+            raise unknown_name(self._name, name, self._objects)
+        return self._objects[name]
+
+    def registered_names(self) -> list[str]:
+        return list(self._objects)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._objects

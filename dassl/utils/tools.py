@@ -1,0 +1,140 @@
+"""Files, images, randomness and the description of the machine."""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dassl.errors import InputError
+
+__all__ = [
+    "atomic_path",
+    "cache_dir",
+    "check_isfile",
+    "collect_env_info",
+    "listdir_nohidden",
+    "mkdir_if_missing",
+    "read_image",
+    "read_json",
+    "seeded",
+    "set_random_seed",
+    "stream_seed",
+    "write_json",
+]
+
+
+def mkdir_if_missing(dirname: str) -> None:
+    os.makedirs(dirname, exist_ok=True)
+
+
+def check_isfile(fpath: str) -> bool:
+    """Whether the path is a file; prints a note where it is not."""
+    found = os.path.isfile(fpath)
+    if not found:
+        print(f"no file found at '{fpath}'")
+    return found
+
+
+def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
+    """Names in a folder that do not start with a dot."""
+    names = [name for name in os.listdir(path) if not name.startswith(".")]
+    return sorted(names) if sort else names
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    umask = os.umask(0)
+    os.umask(umask)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def cache_dir() -> Path:
+    """Where derived files go that can always be made again: $BIOMED_DPT_CACHE, or biomed-dpt in the user's cache."""
+    own = os.environ.get("BIOMED_DPT_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "biomed-dpt"
+
+
+def read_json(fpath: str) -> object:
+    with open(fpath, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def write_json(obj: object, fpath: str) -> None:
+    """Write atomically: the file is whole or not there."""
+    with atomic_path(fpath) as temporary:
+        temporary.write_text(json.dumps(obj, indent=2) + "\n", encoding="utf-8")
+
+
+def read_image(path: str) -> Image.Image:
+    """An image as RGB; a file that is missing, no image or cut short is an InputError that names it."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"image '{path}' cannot be read ({error}); replace or remove it") from error
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python, NumPy and torch on all devices."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+
+
+def stream_seed(*parts: object) -> int:
+    """A seed below 2**32 that is a pure function of its parts, the same on every machine."""
+    text = "/".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python's, NumPy's and torch's CPU generators for a block and put their states back afterwards."""
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.random.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+
+
+def collect_env_info() -> str:
+    """Versions and hardware, a line each."""
+    import torchvision
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    lines = {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "cuda": torch.version.cuda,
+        "gpu": device,
+        "threads": torch.get_num_threads(),
+    }
+    return "\n".join(f"{name}: {value}" for name, value in lines.items())
