@@ -1,0 +1,119 @@
+"""The interface of a frozen vision-language model; everything above this folder knows only what stands here."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dassl.utils import Registry
+
+BACKBONE_REGISTRY = Registry("backbone")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokenised texts: ids (N, L) int64 and mask (N, L) int64, 1 on tokens and 0 on padding."""
+
+    ids: Tensor
+    mask: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class VisualPrompt:
+    """Tokens written into a vision transformer's sequence right after the class token, before its first blocks.
+
+    Attributes:
+        tokens: how many.
+        depth: before how many blocks, counted from the first, they are written anew; None for every block.
+        placement: "replace" puts them in the place of the first patch tokens (the sequence keeps its length),
+            "insert" adds them to the sequence.
+        values: (depth, tokens, width), learnable or given; None for zeros, which have no parameters: a tower
+            with a zero prompt is as frozen as one without.
+    """
+
+    tokens: int = 4
+    depth: int | None = None
+    placement: Literal["replace", "insert"] = "replace"
+    values: Tensor | None = None
+
+    def __post_init__(self):
+        if self.placement not in ("replace", "insert"):
+            raise ValueError(f"visual prompt placement is 'replace' or 'insert', not '{self.placement}'")
+
+    def detached(self) -> "VisualPrompt":
+        """The same prompt with values that carry no gradient."""
+        return self if self.values is None else replace(self, values=self.values.detach())
+
+
+class Backbone(nn.Module):
+    """A frozen image tower and a frozen text tower that share one space of width `embed_dim`.
+
+    Subclasses set the attributes and implement the four methods. Features are not normalised.
+    """
+
+    name: str
+    image_size: int
+    pixel_mean: tuple[float, float, float]
+    pixel_std: tuple[float, float, float]
+    embed_dim: int
+    text_width: int
+    text_depth: int
+    context_length: int
+    vision_width: int | None
+    vision_depth: int | None
+    logit_scale: float
+
+    def tokenize(self, texts: list[str]) -> Tokens:
+        """Tokenise N texts with start and end token, padded to the longest of them (not to `context_length`)."""
+        raise NotImplementedError
+
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        """Word embeddings (N, L, text_width) of token ids (N, L), before position embeddings."""
+        raise NotImplementedError
+
+    def encode_text(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        """Text features (N, embed_dim) of word embeddings (N, L, text_width) under a mask (N, L)."""
+        raise NotImplementedError
+
+    def encode_image(self, pixels: Tensor, prompt: VisualPrompt | None = None) -> Tensor:
+        """Image features (B, embed_dim) of normalised pixels (B, 3, image_size, image_size)."""
+        raise NotImplementedError
+
+    def set_text_dropout(self, on: bool) -> None:
+        """Switch the text tower's dropout, which a frozen tower does without; a tower that has none ignores it."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def freeze(self) -> "Backbone":
+        """Evaluation mode, no gradients on any weight."""
+        return self.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def encode_sentences(self, texts: list[str], batch_size: int = 256) -> Tensor:
+        """Features (N, embed_dim) of plain texts, not normalised, in batches of similar length."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        features = torch.empty(len(texts), self.embed_dim, device=self.device)
+        for start in range(0, len(texts), batch_size):
+            chosen = order[start : start + batch_size]
+            tokens = self.tokenize([texts[i] for i in chosen])
+            features[chosen] = self.encode_text(self.embed_tokens(tokens.ids), tokens.mask).float()
+        return features
+
+
+def build_backbone(name: str, path: str = "") -> Backbone:
+    """Build a backbone by name, frozen, on the CPU, in fp32.
+
+    Args:
+        name: a name of BACKBONE_REGISTRY.
+        path: folder with the weights in the hub's own layout; "" for the backbone's own source.
+
+    Raises:
+        InputError: unknown name, or weights that cannot be found or do not fit.
+    """
+    return BACKBONE_REGISTRY.get(name)(path).freeze()

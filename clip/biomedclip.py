@@ -1,0 +1,130 @@
+"""BiomedCLIP (Zhang et al., arXiv 2303.00915) and Tiny, a small model of the same make, through open_clip."""
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from clip.backbone import BACKBONE_REGISTRY, Backbone, Tokens, VisualPrompt
+from clip.hub import check_keys, find_folder, read_weights
+from clip.vit import forward_with_prompt
+from dassl.errors import InputError
+
+CONFIG_FILE = "open_clip_config.json"
+TOKENIZER_FILE = "tokenizer.json"
+# The text tower of BiomedCLIP, a BERT base; its configuration stands in clip/bert_base/ for machines without a network.
+BIOMEDBERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
+# Written by transformers before 4.31, a constant that later versions no longer store.
+OBSOLETE_KEY = "text.transformer.embeddings.position_ids"
+
+
+@BACKBONE_REGISTRY.register()
+class BiomedCLIP(Backbone):
+    """ViT image tower and BERT text tower in open_clip's hub layout.
+
+    Source: Hugging Face model microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224 (MIT licence); ViT-B/16 at 224
+    pixels, PubMedBERT with context 256, shared width 512, logit scale about 85.23.
+    """
+
+    hub_id = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
+
+    def __init__(self, path: str = ""):
+        super().__init__()
+        self.name = type(self).__name__
+        folder = find_folder(path, self.hub_id, (CONFIG_FILE, TOKENIZER_FILE))
+        config = json.loads((folder / CONFIG_FILE).read_text())
+        self.model = build_open_clip(config["model_cfg"], folder)
+        self._load(folder)
+        self._tokenizer = load_tokenizer(folder)
+        self._describe(config)
+
+    def _load(self, folder: Path) -> None:
+        weights = read_weights(folder)
+        weights.pop(OBSOLETE_KEY, None)
+        try:
+            missing, unexpected = self.model.load_state_dict(weights, strict=False)
+        except RuntimeError as error:
+            raise InputError(f"the weights in '{folder}' do not fit the model its config describes: {error}") from error
+        check_keys(folder, missing, unexpected)
+
+    def _describe(self, config: dict) -> None:
+        preprocess, trunk, bert = config["preprocess_cfg"], self.model.visual.trunk, self.model.text.transformer.config
+        self.image_size = self.model.visual.image_size[0]
+        self.pixel_mean, self.pixel_std = tuple(preprocess["mean"]), tuple(preprocess["std"])
+        self.embed_dim = config["model_cfg"]["embed_dim"]
+        self.context_length = config["model_cfg"]["text_cfg"]["context_length"]
+        self.text_width, self.text_depth = bert.hidden_size, bert.num_hidden_layers
+        self.vision_width, self.vision_depth = trunk.embed_dim, len(trunk.blocks)
+        self.logit_scale = float(self.model.logit_scale.detach().exp())
+
+    def tokenize(self, texts: list[str]) -> Tokens:
+        batch = self._tokenizer(
+            texts, padding="longest", truncation=True, max_length=self.context_length, return_tensors="pt"
+        )
+        return Tokens(batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device))
+
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        return self.model.text.transformer.get_input_embeddings()(ids)
+
+    def encode_text(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+        tower = self.model.text
+        output = tower.transformer(inputs_embeds=embeddings, attention_mask=mask)
+        return tower.proj(tower.pooler(output, mask))
+
+    def set_text_dropout(self, on: bool) -> None:
+        self.model.text.train(on)
+
+    def encode_image(self, pixels: Tensor, prompt: VisualPrompt | None = None) -> Tensor:
+        tower = self.model.visual
+        if prompt is None:
+            return tower(pixels)
+        return tower.head(forward_with_prompt(tower.trunk, pixels, prompt))
+
+
+@BACKBONE_REGISTRY.register()
+class Tiny(BiomedCLIP):
+    """The embedded default: about a million parameters, trained on generated phantom images (tools/make_tiny.py)."""
+
+    def __init__(self, path: str = ""):
+        super().__init__(path or str(Path(__file__).parent / "tiny"))
+
+
+def build_open_clip(model_cfg: dict, folder: Path) -> torch.nn.Module:
+    """An open_clip model with random weights from the `model_cfg` of a hub config.
+
+    BERT's own configuration is read from the folder's config.json where there is one, else from the repository that
+    the text config names (the hub or its cache), else, for BiomedCLIP's, from this package.
+    """
+    from open_clip.model import CustomTextCLIP
+
+    text_cfg = dict(model_cfg["text_cfg"], hf_model_pretrained=False)
+    text_cfg["hf_model_name"] = _bert_config(folder, text_cfg["hf_model_name"])
+    vision_cfg = dict(model_cfg["vision_cfg"], timm_model_pretrained=False)
+    return CustomTextCLIP(model_cfg["embed_dim"], vision_cfg, text_cfg)
+
+
+def _bert_config(folder: Path, repository: str) -> str:
+    """A folder or repository from which BERT's configuration can be read here and now."""
+    from transformers import AutoConfig
+
+    if (folder / "config.json").is_file():
+        return str(folder)
+    try:
+        AutoConfig.from_pretrained(repository)
+    except OSError as error:
+        if repository == BIOMEDBERT:
+            return str(Path(__file__).parent / "bert_base")
+        raise InputError(
+            f"the BERT configuration '{repository}', which '{folder / CONFIG_FILE}' names, is neither in the local "
+            f"cache nor can it be downloaded; put its config.json into '{folder}'"
+        ) from error
+    return repository
+
+
+def load_tokenizer(folder: Path):
+    """The fast tokenizer stored in a model folder."""
+    from transformers import PreTrainedTokenizerFast
+
+    special = {name: f"[{name[:-6].upper()}]" for name in ("pad_token", "unk_token", "cls_token", "sep_token")}
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / TOKENIZER_FILE), **special)
