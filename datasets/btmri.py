@@ -1,0 +1,20 @@
+from dassl.data.datasets import DATASET_REGISTRY
+from datasets.folder import FolderDataset
+
+
+@DATASET_REGISTRY.register()
+class BTMRI(FolderDataset):
+    """Brain tumour magnetic resonance images; official split 2,854 / 1,141 / 1,717.
+
+    Class order as in the official split file.
+    """
+
+    folder = "BTMRI"
+    prompts = "btmri"
+    drive_id = "1_lJLZRUmczqZqoN-dNqkAzGzmi4ONoU5"
+    classes = (
+        "glioma tumor",
+        "meningioma tumor",
+        "pituitary tumor",
+        "normal brain",
+    )

@@ -1,0 +1,20 @@
+from dassl.data.datasets import DATASET_REGISTRY
+from datasets.folder import FolderDataset
+
+
+@DATASET_REGISTRY.register()
+class COVID_19(FolderDataset):
+    """COVID-19 radiography database, chest X-rays; official split 10,582 / 4,232 / 6,351.
+
+    Class order as in the official split file.
+    """
+
+    folder = "COVID_19"
+    prompts = "covid"
+    drive_id = "1zMLN5q5e_tmH-deSZQiY4Xq0M1EqCrML"
+    classes = (
+        "covid lungs",
+        "lung opacity lungs",
+        "viral pneumonia lungs",
+        "normal lungs",
+    )

@@ -1,0 +1,20 @@
+from dassl.data.datasets import DATASET_REGISTRY
+from datasets.folder import FolderDataset
+
+
+@DATASET_REGISTRY.register()
+class CTKidney(FolderDataset):
+    """Kidney computed tomography slices; official split 6,221 / 2,487 / 3,738.
+
+    Class order as in the official split file.
+    """
+
+    folder = "CTKidney"
+    prompts = "ctkidney"
+    drive_id = "1PBZ299k--mZL8JU7nhC1Wy8yEmlqmVDh"
+    classes = (
+        "cyst kidney",
+        "kidney stone",
+        "kidney tumor",
+        "normal kidney",
+    )

@@ -1,0 +1,45 @@
+"""Downloads data sets: python -m datasets.fetch btmri busi --root DATA"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import datasets  # noqa: F401 - registers the data sets
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.data.datasets.download import download, unpack
+from dassl.errors import InputError, unknown_name
+
+
+def fetch(name: str, root: Path) -> None:
+    """Download and unpack one data set unless its folder is there; the archive is kept until it is unpacked."""
+    classes = [DATASET_REGISTRY.get(registered) for registered in DATASET_REGISTRY.registered_names()]
+    by_name = {cls.prompts: cls for cls in classes if cls.drive_id}
+    if name not in by_name:
+        raise unknown_name("dataset", name, by_name)
+    dataset = by_name[name]
+    if (root / dataset.folder / dataset.folder).is_dir():
+        print(f"{name}: '{root / dataset.folder}' is there already")
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    archive = root / f"{dataset.folder}.zip"
+    download(f"https://drive.google.com/uc?id={dataset.drive_id}", str(archive), from_gdrive=True)
+    unpack(str(archive), str(root))
+    archive.unlink()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="+", help="data sets, as in configs/datasets/")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="the data root (default: data)")
+    args = parser.parse_args()
+    try:
+        for name in args.names:
+            fetch(name, args.root)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

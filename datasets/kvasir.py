@@ -1,0 +1,24 @@
+from dassl.data.datasets import DATASET_REGISTRY
+from datasets.folder import FolderDataset
+
+
+@DATASET_REGISTRY.register()
+class Kvasir(FolderDataset):
+    """Gastrointestinal endoscopy images (Kvasir v2); official split 2,000 / 800 / 1,200.
+
+    Class order as in the official split file.
+    """
+
+    folder = "Kvasir"
+    prompts = "kvasir"
+    drive_id = "1T_cqnNIjmGazNeg6gziarvCNWGsFEkRi"
+    classes = (
+        "dyed lifted polyps",
+        "dyed resection margins",
+        "esophagitis",
+        "normal cecum",
+        "normal pylorus",
+        "normal z line",
+        "polyps",
+        "ulcerative colitis",
+    )

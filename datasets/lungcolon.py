@@ -1,0 +1,21 @@
+from dassl.data.datasets import DATASET_REGISTRY
+from datasets.folder import FolderDataset
+
+
+@DATASET_REGISTRY.register()
+class LungColon(FolderDataset):
+    """Lung and colon histopathology tiles (LC25000); official split 12,500 / 5,000 / 7,500.
+
+    Class order as in the official split file.
+    """
+
+    folder = "LungColon"
+    prompts = "lungcolon"
+    drive_id = "1YIu5fqMXgyemisiL1L1HCvES2nVpCtun"
+    classes = (
+        "colon adenocarcinoma",
+        "colon benign tissue",
+        "lung adenocarcinoma",
+        "lung benign tissue",
+        "lung squamous cell carcinoma",
+    )

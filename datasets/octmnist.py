@@ -1,0 +1,20 @@
+from dassl.data.datasets import DATASET_REGISTRY
+from datasets.folder import FolderDataset
+
+
+@DATASET_REGISTRY.register()
+class OCTMNIST(FolderDataset):
+    """Retinal optical coherence tomography (MedMNIST); official split 97,477 / 10,832 / 1,000.
+
+    Class order as in MedMNIST; the official split file could not be read, so the order is unverified.
+    """
+
+    folder = "OCTMNIST"
+    prompts = "octmnist"
+    drive_id = "1mYZNWxbPxnnVvcwHQYybA8gdMzQAoOem"
+    classes = (
+        "choroidal neovascularization",
+        "diabetic macular edema",
+        "drusen",
+        "normal OCT scan",
+    )

@@ -1,0 +1,20 @@
+from dassl.data.datasets import DATASET_REGISTRY
+from datasets.folder import FolderDataset
+
+
+@DATASET_REGISTRY.register()
+class RETINA(FolderDataset):
+    """Eye disease fundus photographs; official split 2,108 / 841 / 1,268.
+
+    Class order as in the official split file.
+    """
+
+    folder = "RETINA"
+    prompts = "retina"
+    drive_id = "18U-Gc22h5QryomNNzY4r4Qfrq52yf5EO"
+    classes = (
+        "diabetic retinopathy",
+        "glaucoma",
+        "cataract",
+        "normal retina",
+    )
