@@ -1,0 +1,5 @@
+"""The yaml files and the order in which they are laid over each other."""
+
+from configs.build import Choice, available_datasets, build_cfg
+
+__all__ = ["Choice", "available_datasets", "build_cfg"]

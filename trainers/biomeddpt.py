@@ -1,0 +1,61 @@
+"""Biomed-DPT, the method this project exists for."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clip import VisualPrompt
+from dassl.engine import TRAINER_REGISTRY
+from trainers.coop import CoOp
+from trainers.losses import kl_to_teacher
+
+
+@TRAINER_REGISTRY.register()
+class BiomedDPT(CoOp):
+    """Dual-modality prompt tuning for biomedical vision-language models (arXiv 2505.05189).
+
+    Student: the clinical template with its first words learned. Teacher: the mean text feature of N_PROMPTS
+    sentences per class, frozen. Image tower: VISUAL_TOKENS zero vectors before every block, nothing learned. Loss:
+    CE + L1_LAMBDA · mean|T − T*| + KL_LAMBDA · KL(p* || p); the teacher is not used at test time.
+
+    Settings beside CoOp's: CTX_INIT "" stands for the template up to the class name; VISUAL_PLACEMENT replace (the
+    official code) or insert (the paper's figure); VISUAL_TOKENS 0 leaves the image tower as it is.
+    """
+
+    defaults = {
+        **CoOp.defaults,
+        "CTX_INIT": "",
+        "N_CTX": 0,
+        "N_PROMPTS": 50,
+        "L1_LAMBDA": 12.5,
+        "KL_LAMBDA": 0.25,
+        "VISUAL_TOKENS": 4,
+        "VISUAL_PLACEMENT": "replace",
+    }
+
+    def build_prompts(self) -> nn.Module:
+        if self.settings.VISUAL_TOKENS:
+            self.visual_prompt = VisualPrompt(self.settings.VISUAL_TOKENS, placement=self.settings.VISUAL_PLACEMENT)
+        self.teacher = self.encode_teacher(self.prompts.sentences(self.classnames, self.settings.N_PROMPTS))
+        return super().build_prompts()
+
+    def prompt_parts(self) -> tuple[str, str]:
+        prefix, suffix = self.prompts.template.split("{}")
+        return self.settings.CTX_INIT or prefix.strip(), suffix
+
+    @torch.no_grad()
+    def encode_teacher(self, sentences: list[list[str]]) -> Tensor:
+        """T* (C, D): per class, the normalised mean of the normalised features of its sentences."""
+        flat = [sentence for of_class in sentences for sentence in of_class]
+        features = F.normalize(self.backbone.encode_sentences(flat), dim=-1)
+        return F.normalize(features.view(len(sentences), -1, features.shape[-1]).mean(1), dim=-1)
+
+    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
+        images, text = self.image_features(batch), self.text_features()
+        logits = self.backbone.logit_scale * images @ text.T
+        teacher_logits = self.backbone.logit_scale * images @ self.teacher.T
+        return logits, {
+            "ce": F.cross_entropy(logits, batch["label"]),
+            "l1": self.settings.L1_LAMBDA * (text - self.teacher).abs().mean(),
+            "kl": self.settings.KL_LAMBDA * kl_to_teacher(logits, teacher_logits),
+        }

@@ -1,0 +1,115 @@
+"""The learnable text context: a few word embeddings that take the place of a prompt's first words."""
+
+import torch
+from torch import Tensor, nn
+
+from clip import Backbone, Tokens
+from dassl.errors import InputError, unknown_name
+
+POSITIONS = ("end", "middle", "front")
+
+
+class TextContext(nn.Module):
+    """Prompts "prefix class name suffix" whose first `n_ctx` prefix tokens are learned (CoOp, arXiv 2109.01134, eq. 2).
+
+    Args:
+        backbone: frozen; its tokeniser and word embeddings are used.
+        classnames: C names.
+        prefix: words before the class name.
+        suffix: what follows the class name, with its leading space if there is one (" in the brain." or ".").
+        n_ctx: number of learned tokens; 0 for as many as the prefix has words. A prefix with more tokens keeps the
+            rest as frozen text.
+        random_init: start from N(0, 0.02²) instead of from the prefix's own embeddings.
+        class_specific: one context per class, (C, n_ctx, W), instead of one for all, (n_ctx, W).
+        position: of the class name: at the "end" of the context, in its "middle" (after the first half of it), or
+            in "front" of it. All tokens of a class name move, however many it has.
+
+    Raises:
+        InputError: unknown position, more learned tokens than the prefix has, a prompt beyond the context length.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classnames: list[str],
+        prefix: str,
+        suffix: str,
+        n_ctx: int = 0,
+        random_init: bool = False,
+        class_specific: bool = False,
+        position: str = "end",
+    ):
+        super().__init__()
+        if position not in POSITIONS:
+            raise unknown_name("class token position", position, POSITIONS)
+        self._backbone = (backbone,)  # in a tuple, so that it is not registered as a sub-module
+        self.prefix, self.suffix, self.position = prefix, suffix, position
+        self.n_ctx = n_ctx or len(prefix.split())
+        pieces = self._pieces([prefix])[0]
+        if self.n_ctx > len(pieces):
+            raise InputError(f"N_CTX is {self.n_ctx}, but the prompt's start '{prefix}' has {len(pieces)} tokens")
+        start = self._embed(pieces[: self.n_ctx])
+        if random_init:
+            start = torch.empty_like(start).normal_(std=0.02)
+        self.ctx = nn.Parameter(start.expand(len(classnames), -1, -1).clone() if class_specific else start.clone())
+        self.set_classes(classnames)
+
+    def set_classes(self, classnames: list[str]) -> None:
+        """Rebuild the prompts for other class names, with the learned context as it is."""
+        if self.ctx.dim() == 3 and len(classnames) != len(self.ctx):
+            raise InputError(
+                f"a class-specific context (CSC) of {len(self.ctx)} classes cannot serve {len(classnames)} others"
+            )
+        rows, places = zip(*(self._arrange(name) for name in classnames), strict=True)
+        length = max(map(len, rows))
+        limit = self._backbone[0].context_length
+        if length > limit:
+            longest = classnames[max(range(len(rows)), key=lambda k: len(rows[k]))]
+            raise InputError(f"the prompt of class '{longest}' has {length} tokens, the backbone takes {limit}")
+        device = self._backbone[0].device
+        ids = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=device)
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
+        self.tokens = Tokens(ids, mask)
+        with torch.no_grad():
+            self.register_buffer("_frozen", self._backbone[0].embed_tokens(ids), persistent=False)
+        index = torch.tensor(places, device=device)[..., None].expand(-1, -1, self._frozen.shape[-1])
+        self.register_buffer("_places", index, persistent=False)
+
+    def forward(self) -> Tensor:
+        """Prompt embeddings (C, L, W): the frozen words with the context in its places."""
+        context = self.ctx if self.ctx.dim() == 3 else self.ctx.expand(len(self._frozen), -1, -1)
+        return self._frozen.scatter(1, self._places, context.to(self._frozen.dtype))
+
+    def _arrange(self, classname: str) -> tuple[list[int], list[int]]:
+        """Token ids of one prompt, and the places of the context in it."""
+        start, prefix, name, suffix, end = self._parts(classname)
+        context, rest = prefix[: self.n_ctx], prefix[self.n_ctx :]
+        if self.position == "end":
+            before, after = self.n_ctx, 0
+            row = start + context + rest + name + suffix + end
+        else:
+            before = self.n_ctx // 2 if self.position == "middle" else 0
+            after = self.n_ctx - before
+            row = start + context[:before] + name + context[before:] + rest + suffix + end
+        first = list(range(1, 1 + before))
+        return row, first + list(range(1 + before + len(name), 1 + before + len(name) + after))
+
+    def _parts(self, classname: str) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
+        backbone = self._backbone[0]
+        whole = f"{self.prefix} {classname}{self.suffix}"
+        tokens = backbone.tokenize([whole])
+        ids = tokens.ids[0][tokens.mask[0].bool()].tolist()
+        prefix, name, suffix = self._pieces([self.prefix, classname, self.suffix])
+        if ids[1:-1] != prefix + name + suffix:
+            raise InputError(f"the parts of the prompt '{whole}' do not tokenise alone as they do together")
+        return ids[:1], prefix, name, suffix, ids[-1:]
+
+    def _pieces(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of each text without start and end token."""
+        tokens = self._backbone[0].tokenize(texts)
+        return [row[keep.bool()].tolist()[1:-1] for row, keep in zip(tokens.ids, tokens.mask, strict=True)]
+
+    @torch.no_grad()
+    def _embed(self, ids: list[int]) -> Tensor:
+        backbone = self._backbone[0]
+        return backbone.embed_tokens(torch.tensor(ids, device=backbone.device)[None])[0]

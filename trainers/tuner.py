@@ -1,0 +1,234 @@
+"""What all methods share: a frozen backbone, something small that is learned, a loss, and how it is run and saved."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clip import VisualPrompt, build_backbone
+from dassl.data import DatasetWrapper
+from dassl.data.samplers import epoch_order
+from dassl.data.transforms import build_transform
+from dassl.engine import TrainerX
+from dassl.errors import InputError
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import seeded, stream_seed
+from datasets.check import check_images
+from prompts import Prompts, load_prompts
+from trainers import checkpoint
+from trainers.features import FeatureStream, encode_images
+from trainers.precision import Precision
+
+
+class PromptTuner(TrainerX):
+    """A method: it supplies `build_prompts`, `set_classes`, `text_features` and `loss`.
+
+    Attributes:
+        defaults: the method's settings, the node TRAINER.<NAME> of the configuration.
+        visual_prompt: what `build_prompts` puts into the image tower; None for nothing.
+        backbone: the frozen model, on the device.
+        classnames: names of the classes at hand, in label order.
+    """
+
+    visual_prompt: VisualPrompt | None = None
+
+    def build_prompts(self) -> nn.Module:
+        """Build what the method needs; returns the module that is learned (without parameters: nothing to train)."""
+        raise NotImplementedError
+
+    def set_classes(self, classnames: list[str]) -> None:
+        """Rebuild what depends on the class names; what was learned stays."""
+        raise NotImplementedError
+
+    def text_features(self) -> Tensor:
+        """Normalised text features (C, D) of the classes at hand."""
+        raise NotImplementedError
+
+    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits (B, C) and the weighted parts of the loss, which are added up."""
+        raise NotImplementedError
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (B, C) of normalised image features (B, D): scaled cosine similarities."""
+        return self.backbone.logit_scale * features @ self.text_features().T
+
+    def image_features(self, batch: dict) -> Tensor:
+        """Normalised image features (B, D) of a batch, encoded now or ahead of time."""
+        if "features" in batch:
+            return batch["features"]
+        return F.normalize(self.backbone.encode_image(batch["img"], self.visual_prompt).float(), dim=-1)
+
+    @property
+    def settings(self):
+        """The method's own node of the configuration."""
+        return self.cfg.TRAINER[type(self).__name__.upper()]
+
+    @property
+    def prompts(self) -> Prompts:
+        """Template and sentences of the data set; read only by methods that use them."""
+        dataset = self.dm.dataset
+        if not dataset.prompts:
+            raise InputError(
+                f"{type(self).__name__} needs a clinical template and sentences per class, and the data set "
+                f"{type(dataset).__name__} names no prompt file: write one like prompts/btmri.json, set DATASET.PROMPTS"
+            )
+        return load_prompts(dataset.prompts)
+
+    def build_data_loader(self) -> None:
+        """The backbone comes first: it decides the size and normalisation of the images."""
+        self.backbone = build_backbone(self.cfg.MODEL.BACKBONE.NAME, self.cfg.MODEL.BACKBONE.PATH).to(self.device)
+        self.cfg = self.cfg.clone()
+        self.cfg.defrost()
+        self.cfg.INPUT.SIZE = (self.backbone.image_size, self.backbone.image_size)
+        self.cfg.INPUT.PIXEL_MEAN, self.cfg.INPUT.PIXEL_STD = (
+            list(self.backbone.pixel_mean),
+            list(self.backbone.pixel_std),
+        )
+        self.cfg.freeze()
+        super().build_data_loader()
+        parts = (self.dm.dataset.train_x, self.dm.dataset.val, self.dm.dataset.test)
+        check_images(item.impath for part in parts for item in part or ())
+
+    def build_model(self) -> None:
+        self.precision = Precision(self.settings.get("PREC", "fp32"), self.device)
+        self.classnames = self.dm.dataset.classnames
+        with seeded(stream_seed("init", self.cfg.SEED)):
+            self.learner = self.build_prompts().to(self.device)
+        self.set_classes(self.classnames)
+        self.learned_parameters = sum(p.numel() for p in self.learner.parameters())
+        self.optim = self.sched = None
+        if self.learned_parameters:
+            self.optim = build_optimizer(self.learner, self.cfg.OPTIM)
+            self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
+        self.register_model("prompt_learner", self.learner, self.optim, self.sched)
+        self.stream = None
+        if self.cfg.FEATURES == "ahead" and self.image_tower_is_frozen:
+            self.stream = FeatureStream(
+                self.backbone, self.visual_prompt, self.train_loader_x.dataset, self.cfg.OPTIM.MAX_EPOCH
+            )
+
+    @property
+    def image_tower_is_frozen(self) -> bool:
+        prompt = self.visual_prompt
+        return prompt is None or prompt.values is None or not prompt.values.requires_grad
+
+    def set_model_mode(self, mode: str = "train", names=None) -> None:
+        """The backbone stays in evaluation mode, but for the text tower's dropout where TEXT_DROPOUT asks for it."""
+        super().set_model_mode(mode, names)
+        self.backbone.set_text_dropout(mode == "train" and self.settings.get("TEXT_DROPOUT", False))
+
+    def epoch_batches(self) -> Iterable[dict]:
+        """Batches with image features where they are encoded ahead, else with pixels; the same images either way."""
+        if self.stream is None:
+            return self.train_loader_x
+        features = self.stream.epoch(self.epoch)
+        order = torch.tensor(epoch_order(len(features), max(self.cfg.SEED, 0), self.epoch), device=self.device)
+        size = self.train_loader_x.batch_size
+        whole = len(order) // size * size if self.train_loader_x.drop_last else len(order)
+        return [
+            {"features": features[chosen], "label": self.stream.labels[chosen], "index": chosen}
+            for chosen in order[:whole].split(size)
+        ]
+
+    def forward_backward(self, batch: dict) -> dict[str, Tensor]:
+        batch = {key: value.to(self.device) if torch.is_tensor(value) else value for key, value in batch.items()}
+        # Whatever a method draws while training (dropout) is a function of seed, epoch and step alone.
+        torch.manual_seed(stream_seed("step", self.cfg.SEED, self.epoch, self.batch_idx))
+        with self.precision.autocast():
+            logits, parts = self.loss(batch)
+            total = sum(parts.values())
+        self.detect_anomaly(total)
+        self.precision.step(total, self.optim)
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        self.write_scalar("train/loss", total.item(), self.epoch * self.num_batches + self.batch_idx)
+        accuracy = (logits.argmax(1) == batch["label"]).float().mean() * 100
+        return {"loss": total.detach(), **{name: part.detach() for name, part in parts.items()}, "acc": accuracy}
+
+    def evaluate(self) -> dict[str, dict]:
+        """Test as the protocol asks; all metrics by the classes they are of, kept in `evaluation`."""
+        which = self.cfg.DATASET.SUBSAMPLE_CLASSES
+        parts = ("base", "new") if self.cfg.PROTOCOL == "base2new" and which == "base" else (which,)
+        self.evaluation = {}
+        for part in parts:
+            self.test("test", part)
+            self.evaluation[part] = self.evaluator.metrics
+        return self.evaluation
+
+    @torch.no_grad()
+    def test(self, split: str | None = None, which: str | None = None) -> float:
+        """Evaluate on the validation or test split; `which` chooses all, base or new classes of the test split."""
+        self.set_model_mode("eval")
+        split = split or self.cfg.TEST.SPLIT
+        which = which or self.cfg.DATASET.SUBSAMPLE_CLASSES
+        dataset = self.dm.dataset
+        if split == "val" and dataset.val:
+            items, names = dataset.val, self.classnames
+        elif which == self.cfg.DATASET.SUBSAMPLE_CLASSES:
+            items, names = dataset.test, dataset.classnames
+        else:
+            items, names = dataset.test_of(which)
+        features, labels = self._evaluation_features(items, split)
+        trained_on, self.classnames = self.classnames, names
+        self.set_classes(names)
+        print(f"Evaluate on the *{split}* set" + ("" if which == "all" else f", {which} classes"))
+        self.evaluator.lab2cname = dict(enumerate(names))
+        self.evaluator.reset()
+        with self.precision.autocast():
+            self.evaluator.process(self.logits(features), labels)
+        results = self.evaluator.evaluate()
+        self.classnames = trained_on
+        self.set_classes(trained_on)
+        return next(iter(results.values()))
+
+    def _evaluation_features(self, items: list, split: str) -> tuple[Tensor, Tensor]:
+        images = DatasetWrapper(self.cfg, items, build_transform(self.cfg, is_train=False))
+        workers = min(self.test_loader.num_workers, 1 + len(items) // 100)
+        prompt = self.visual_prompt and self.visual_prompt.detached()
+        return encode_images(self.backbone, images, prompt, workers, f"{split} images")
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree on to be loaded."""
+        return {"method": type(self).__name__, "backbone": self.backbone.name}
+
+    def save_model(self, epoch: int, directory: str, is_best=False, val_result=None, model_name: str = "") -> None:
+        """Write what was learned, and nothing else, to <directory>/model.pth (or `model_name`)."""
+        path = Path(directory) / (model_name or checkpoint.FILE)
+        about = {**self.identity(), "classnames": self.classnames, "settings": json.dumps(self.settings)}
+        checkpoint.save(path, self.learner.state_dict(), epoch + 1, about)
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load <directory>/model.pth or, CoOp-style, <directory>/prompt_learner/model.pth.tar-<epoch>."""
+        checkpoint.load_into(self.learner, checkpoint.find(Path(directory), epoch), self.identity(), epoch)
+
+    def after_epoch(self) -> None:
+        """Keep the model (the best on validation, or the last), and the state to go on from after an interrupt."""
+        if self.cfg.TEST.FINAL_MODEL == "best_val":
+            result = self.test(split="val")
+            keep = result > self.best_result
+            self.best_result = max(result, self.best_result)
+        else:
+            keep = self.epoch + 1 == self.max_epoch
+        if keep:
+            self.save_model(self.epoch, self.output_dir)
+        state = {"epoch": self.epoch + 1, "best_result": self.best_result, "history": self.history["train/loss"]}
+        checkpoint.save_state(Path(self.output_dir), self.identity(), self.learner, self.optim, self.sched, state)
+
+    def after_train(self) -> None:
+        if self.cfg.TEST.FINAL_MODEL == "best_val":
+            self.load_model(self.output_dir)
+        if not self.cfg.TEST.NO_TEST:
+            self.evaluate()
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        state = checkpoint.load_state(Path(directory), self.identity(), self.learner, self.optim, self.sched)
+        if state is None:
+            return 0
+        self.best_result = state["best_result"]
+        self.history["train/loss"] = [tuple(entry) for entry in state["history"]]
+        print(f"Resumed from '{directory}' after epoch {state['epoch']}")
+        return state["epoch"]
