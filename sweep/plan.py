@@ -1,0 +1,35 @@
+"""Plans are lists of runs."""
+
+from collections.abc import Iterable
+
+from sweep.run import Run
+
+# Methods that learn nothing give the same numbers for every seed and shots: one run serves all columns.
+UNTRAINED = frozenset({"ZeroShot"})
+FEW_SHOT_SHOTS = (1, 2, 4, 8, 16)
+BASE2NEW_SHOTS = (16,)
+SEEDS = (1, 2, 3)
+
+
+def run_for(protocol: str, dataset: str, backbone: str, method: str, shots: int, seed: int) -> Run:
+    """The run whose result stands in a table's cell."""
+    return Run(protocol, dataset, backbone, method, *((0, 1) if method in UNTRAINED else (shots, seed)))
+
+
+def make_plan(
+    protocol: str,
+    datasets: Iterable[str],
+    backbone: str,
+    methods: Iterable[str],
+    shots: Iterable[int],
+    seeds: Iterable[int],
+) -> list[Run]:
+    """All runs of a grid, once each, the long ones (many shots) first so that no slot idles at the end."""
+    cells = {
+        run_for(protocol, dataset, backbone, method, k, seed)
+        for dataset in datasets
+        for method in methods
+        for k in shots
+        for seed in seeds
+    }
+    return sorted(cells, key=lambda run: (run.dataset, -run.shots, run.method, run.seed))
