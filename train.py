@@ -112,6 +112,13 @@ def run(args: argparse.Namespace) -> dict:
     return train(cfg, this, folder, args.no_train)
 
 
+def check_names(method: str, backbone: str, dataset: str) -> None:
+    """Refuse unknown names before anything is started."""
+    from configs import Choice
+
+    Choice(method, backbone=backbone, dataset=dataset)
+
+
 def train(cfg, this: Run, folder: Path, no_train: bool) -> dict:
     """Train, test and write log.txt, config.yaml, model.pth, results.json and the marker."""
     from dassl.engine import build_trainer

@@ -7,9 +7,10 @@ import random
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
-from dassl.data.datasets import DatasetBase, Datum
+from dassl.data.datasets.base import draw_per_class
 from dassl.errors import InputError
 from dassl.utils import cache_dir, listdir_nohidden, read_json, write_json
 
@@ -98,13 +99,11 @@ def few_shot(split: Split, shots: int, seed: int) -> tuple[list, list]:
         InputError: a class has fewer than K training images.
     """
     rng = random.Random(seed)
-    train = DatasetBase.generate_fewshot_dataset(_ByLabel(), _as_data(split.train), num_shots=shots, rng=rng)
-    val = DatasetBase.generate_fewshot_dataset(
-        _ByLabel(), _as_data(split.val), num_shots=min(shots, MAX_VAL_SHOTS), rng=rng
-    )
+    train = draw_per_class(split.train, shots, label_of=itemgetter(1), rng=rng)
+    val = draw_per_class(split.val, min(shots, MAX_VAL_SHOTS), label_of=itemgetter(1), rng=rng)
     counts = dict.fromkeys(split.classnames(), 0)
-    for item in train:
-        counts[item.classname] += 1
+    for _, _, name in train:
+        counts[name] += 1
     short = {name: count for name, count in counts.items() if count < shots}
     if short:
         name, count = min(short.items(), key=lambda pair: pair[1])
@@ -112,19 +111,7 @@ def few_shot(split: Split, shots: int, seed: int) -> tuple[list, list]:
             f"{shots} shots were asked for, but class '{name}' has {count} training images; "
             f"use --shots {count} or fewer"
         )
-    return _as_entries(train), _as_entries(val)
-
-
-class _ByLabel:
-    split_dataset_by_label = DatasetBase.split_dataset_by_label
-
-
-def _as_data(entries: list) -> list[Datum]:
-    return [Datum(file, label, classname=name) for file, label, name in entries]
-
-
-def _as_entries(data: list[Datum]) -> list:
-    return [(item.impath, item.label, item.classname) for item in data]
+    return train, val
 
 
 def subsample(labels: Iterable[int], which: str) -> list[int]:

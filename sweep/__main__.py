@@ -1,6 +1,7 @@
 """Run a grid of runs and print its table: python -m sweep run --protocol few_shot --methods CoOp,BiomedDPT"""
 
 import argparse
+import itertools
 import sys
 import time
 from datetime import timedelta
@@ -11,6 +12,7 @@ from dassl.utils import atomic_path
 from sweep.local import execute
 from sweep.plan import BASE2NEW_SHOTS, FEW_SHOT_SHOTS, SEEDS, make_plan
 from sweep.table import base2new_table, few_shot_table
+from train import check_names
 
 PAPER_DATASETS = ["btmri", "busi", "chmnist", "covid", "ctkidney", "dermamnist"]
 PAPER_DATASETS += ["kneexray", "kvasir", "lungcolon", "octmnist", "retina"]
@@ -64,6 +66,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> list:
+    for method, dataset in itertools.product(args.methods, args.datasets):
+        check_names(method, args.backbone, dataset)
     plan = make_plan(args.protocol, args.datasets, args.backbone, args.methods, args.shots, args.seeds)
     words = (["--root", args.root] if args.root else []) + (["--published"] if args.published else [])
     return execute(plan, args.output, words, args.opts, args.slots)

@@ -3,7 +3,7 @@
 import os
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from dassl.errors import InputError
@@ -25,6 +25,23 @@ class Datum:
 
     def __repr__(self) -> str:
         return f"Datum({self.impath!r}, label={self.label}, classname={self.classname!r})"
+
+
+def draw_per_class(items: list, count: int, label_of: Callable, rng=random, repeat: bool = False) -> list:
+    """Draw `count` items of each label with `rng.sample`, labels in the order of their first appearance.
+
+    A label with fewer items gives all it has, or, with `repeat`, a draw with repetition.
+    """
+    by_label = defaultdict(list)
+    for item in items:
+        by_label[label_of(item)].append(item)
+    drawn = []
+    for of_label in by_label.values():
+        if len(of_label) >= count:
+            drawn += rng.sample(of_label, count)
+        else:
+            drawn += rng.choices(of_label, k=count) if repeat else of_label
+    return drawn
 
 
 class DatasetBase:
@@ -103,15 +120,10 @@ class DatasetBase:
         """
         if num_shots < 1:
             return data_sources[0] if len(data_sources) == 1 else list(data_sources)
-        output = []
-        for source in data_sources:
-            chosen = []
-            for items in self.split_dataset_by_label(source).values():
-                if len(items) >= num_shots:
-                    chosen += rng.sample(items, num_shots)
-                else:
-                    chosen += rng.choices(items, k=num_shots) if repeat else items
-            output.append(chosen)
+        output = [
+            draw_per_class(source, num_shots, label_of=lambda item: item.label, rng=rng, repeat=repeat)
+            for source in data_sources
+        ]
         return output[0] if len(output) == 1 else output
 
     def download_data(self, url: str, dst: str, from_gdrive: bool = True) -> None:
