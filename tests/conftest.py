@@ -1,0 +1,68 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHARED = PROJECT.parent / "shared"
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Derived files of the tests stay away from the user's."""
+    os.environ["BIOMED_DPT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def shared():
+    if not SHARED.is_dir():
+        pytest.skip("the folder ../shared with recorded numbers and images is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def phantom_root(tmp_path_factory):
+    """A data root with a small phantom data set: 40 images per class."""
+    from datasets import phantom
+
+    root = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phantom, "IMAGES_PER_CLASS", 40)
+        phantom.generate(root / "Phantom" / "Phantom", phantom.Phantom.classes)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    from clip import build_backbone
+
+    return build_backbone("Tiny")
+
+
+@pytest.fixture
+def build(phantom_root, tmp_path):
+    """Builds a trainer on the phantom data: build("CoOp", shots=1, opts=[...])."""
+    from configs import Choice, build_cfg
+    from dassl.engine import build_trainer
+
+    def _build(trainer="BiomedDPT", shots=1, opts=(), **words):
+        folder = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        words.setdefault("root", str(phantom_root))
+        opts = ["DATALOADER.NUM_WORKERS", "0", "OUTPUT_DIR", str(folder), *map(str, opts)]
+        return build_trainer(build_cfg(Choice(trainer, shots=shots, opts=opts, **words)))
+
+    return _build
+
+
+@pytest.fixture
+def write_prompts(tmp_path):
+    def _write(template, classes):
+        path = tmp_path / "prompts.json"
+        path.write_text(json.dumps({"template": template, "classes": classes}))
+        return str(path)
+
+    return _write

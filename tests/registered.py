@@ -1,0 +1,15 @@
+"""What the project itself registers, without what tests add."""
+
+import datasets  # noqa: F401 - registers the data sets
+import trainers  # noqa: F401 - registers the methods
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.engine import TRAINER_REGISTRY
+
+
+def _own(registry, room):
+    found = [registry.get(name) for name in registry.registered_names()]
+    return [cls for cls in found if cls.__module__.startswith(f"{room}.")]
+
+
+METHODS = [cls.__name__ for cls in _own(TRAINER_REGISTRY, "trainers")]
+DATASETS = [cls for cls in _own(DATASET_REGISTRY, "datasets") if cls.prompts]

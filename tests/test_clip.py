@@ -1,0 +1,190 @@
+"""Backbones: loading, exactness without padding, visual prompts, errors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from clip import VisualPrompt, build_backbone
+from dassl.errors import InputError
+from datasets.phantom import Phantom
+from datasets.splits import make_split
+from tests.make_model import full_size_model, hub_cache, small_model
+
+PROJECT = Path(__file__).resolve().parent.parent
+SENTENCES = [
+    "a photo of a cyst.",
+    "A much longer sentence about a round dark cyst with a thin bright rim in fatty tissue.",
+]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = small_model(tmp_path_factory.mktemp("model") / "small")
+    return folder, build_backbone("BiomedCLIP", str(folder))
+
+
+def test_local_folder_gives_the_weights_and_the_description(small):
+    folder, backbone = small
+    stored = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
+    assert all(torch.equal(value, stored[key]) for key, value in backbone.model.state_dict().items())
+    assert backbone.logit_scale == pytest.approx(85.2323, rel=1e-5)
+    assert (backbone.image_size, backbone.embed_dim, backbone.context_length) == (224, 32, 256)
+    assert (backbone.text_width, backbone.text_depth) == (64, 2)
+    assert (backbone.vision_width, backbone.vision_depth) == (192, 12)
+    assert backbone.pixel_mean == (0.48145466, 0.4578275, 0.40821073)
+    assert not backbone.training
+    assert not any(p.requires_grad for p in backbone.parameters())
+
+
+def test_text_without_padding_equals_text_padded_to_the_context_length(small):
+    _, backbone = small
+    tokens = backbone.tokenize(SENTENCES)
+    assert tokens.ids.shape[1] == tokens.mask.sum(1).max() < 40
+    padded = torch.nn.functional.pad(tokens.ids, (0, 256 - tokens.ids.shape[1]))
+    with torch.no_grad():
+        short = backbone.encode_text(backbone.embed_tokens(tokens.ids), tokens.mask)
+        torch.testing.assert_close(short, backbone.model.text(padded), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(backbone.encode_sentences(SENTENCES[::-1]).flip(0), short, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("placement", ["replace", "insert"])
+def test_zero_tokens_stand_after_the_class_token_before_every_block(small, placement):
+    _, backbone = small
+    trunk = backbone.model.visual.trunk
+    pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    seen = []
+    hooks = [block.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone())) for block in trunk.blocks]
+    try:
+        with torch.no_grad():
+            prompted = backbone.encode_image(pixels, VisualPrompt(tokens=4, placement=placement))
+            entering = list(seen)
+            seen.clear()
+            plain = backbone.encode_image(pixels)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert len(entering) == 12
+    assert all(tokens.shape[1] == (197 if placement == "replace" else 201) for tokens in entering)
+    assert all((tokens[:, 1:5] == 0).all() for tokens in entering)
+    kept = entering[0][:, 5:] if placement == "replace" else torch.cat([entering[0][:, :1], entering[0][:, 5:]], 1)
+    assert torch.equal(kept, seen[0][:, 5:] if placement == "replace" else seen[0])
+    assert not torch.allclose(prompted, plain)
+
+
+def test_prompt_forward_without_tokens_is_the_plain_forward(small):
+    _, backbone = small
+    pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(backbone.encode_image(pixels, VisualPrompt(tokens=0)), backbone.encode_image(pixels))
+
+
+def test_learnable_shallow_prompt_gets_a_gradient(small):
+    _, backbone = small
+    values = torch.zeros(1, 4, 192, requires_grad=True)
+    pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(2))
+    backbone.encode_image(pixels, VisualPrompt(4, depth=1, placement="insert", values=values)).sum().backward()
+    assert values.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match=r"have shape \(1, 4, 192\), expected \(2, 4, 192\)"):
+        backbone.encode_image(pixels, VisualPrompt(4, depth=2, values=values))
+    with pytest.raises(ValueError, match="'replace' or 'insert', not 'append'"):
+        VisualPrompt(placement="append")
+
+
+def test_preprocessing_is_the_librarys(tiny, build):
+    """The evaluation transform of a run equals open_clip's own for the same model."""
+    from open_clip.transform import image_transform
+    from PIL import Image
+
+    trainer = build("ZeroShot")
+    own = trainer.test_loader.dataset
+    library = image_transform(tiny.image_size, is_train=False, mean=tiny.pixel_mean, std=tiny.pixel_std)
+    image = Image.effect_mandelbrot((300, 200), (-2, -1, 1, 1), 50).convert("RGB")
+    torch.testing.assert_close(own.transform(image), library(image))
+
+
+def load_in_new_process(home, path="", offline=True):
+    env = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": str(int(offline)), "PYTHONPATH": str(PROJECT)}
+    code = f"from clip import build_backbone; print(build_backbone('BiomedCLIP', {path!r}).logit_scale)"
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+
+
+def test_hub_cache_serves_without_a_network(small, tmp_path):
+    folder, _ = small
+    done = load_in_new_process(hub_cache(tmp_path / "hf", folder))
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) == pytest.approx(85.2323, rel=1e-5)
+
+
+def test_missing_weights_offline_are_an_error_with_a_way_out(tmp_path):
+    done = load_in_new_process(tmp_path / "empty")
+    assert "InputError" in done.stderr
+    assert "neither in the local cache nor can they be downloaded" in done.stderr
+    assert "hf download" in done.stderr
+    assert "MODEL.BACKBONE.PATH" in done.stderr
+
+
+def test_folders_that_do_not_hold_a_model_are_refused(small, tmp_path):
+    folder, _ = small
+    with pytest.raises(InputError, match="does not exist"):
+        build_backbone("BiomedCLIP", str(tmp_path / "none"))
+    with pytest.raises(InputError, match=r"lacks open_clip_config.json, tokenizer.json, open_clip_model"):
+        build_backbone("BiomedCLIP", str(tmp_path))
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in folder.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    weights = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
+    del weights["visual.trunk.norm.weight"]
+    weights["visual.extra"] = torch.zeros(1)
+    torch.save(weights, broken / "open_clip_pytorch_model.bin")
+    with pytest.raises(InputError, match=r"missing \['visual.trunk.norm.weight'\], left over \['visual.extra'\]"):
+        build_backbone("BiomedCLIP", str(broken))
+    (broken / "open_clip_pytorch_model.bin").write_bytes(b"not a checkpoint")
+    with pytest.raises(InputError, match="cannot be read"):
+        build_backbone("BiomedCLIP", str(broken))
+    with pytest.raises(InputError, match=r"unknown backbone 'BiomedClip'. Did you mean 'BiomedCLIP'"):
+        build_backbone("BiomedClip")
+
+
+def test_tiny_is_small(tiny):
+    assert sum(p.numel() for p in tiny.parameters()) < 2_000_000
+    assert sum(file.stat().st_size for file in (PROJECT / "clip" / "tiny").iterdir()) <= 8_000_000
+    assert (PROJECT / "clip" / "tiny" / "open_clip_model.safetensors").is_file()
+
+
+MEASURE = """
+import resource, sys
+import train
+code = train.main(sys.argv[1:])
+print("peak GB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_full_size_model_trains_and_tests_in_six_gigabytes(phantom_root, tmp_path):
+    folder = full_size_model(tmp_path / "full")
+    # Twenty test images and twelve for training, in a split of their own beside linked images.
+    root = tmp_path / "data"
+    (root / "Phantom").mkdir(parents=True)
+    (root / "Phantom" / "Phantom").symlink_to(phantom_root / "Phantom" / "Phantom")
+    split = make_split(root / "Phantom" / "Phantom", Phantom.classes)
+    test = [entry for k, entry in enumerate(split.test) if k % 12 in (0, 5) or k in (7, 19, 31, 43)]
+    assert {label for _, label, _ in test} == set(range(8))
+    content = {"train": split.train, "val": split.val, "test": test}
+    (root / "Phantom" / "split_Phantom.json").write_text(json.dumps(content))
+    words = ["--trainer", "BiomedDPT", "--backbone", "BiomedCLIP", "--root", str(root), "--shots", "1"]
+    words += ["--output-dir", str(tmp_path / "run"), "MODEL.BACKBONE.PATH", str(folder), "OPTIM.MAX_EPOCH", "3"]
+    words += ["DATALOADER.TRAIN_X.BATCH_SIZE", "8", "TRAINER.BIOMEDDPT.N_PROMPTS", "5"]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(PROJECT)}
+    done = subprocess.run([sys.executable, "-c", MEASURE, *words], env=env, capture_output=True, text=True, cwd=PROJECT)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["metrics"]["all"]["total"] == 20
+    assert len(results["loss_per_epoch"]) == 3  # one step each
+    assert float(done.stdout.split()[-1]) < 6

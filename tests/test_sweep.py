@@ -1,0 +1,128 @@
+"""Plans, their execution and the tables made of results."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dassl.errors import InputError
+from sweep.__main__ import main
+from sweep.plan import UNTRAINED, make_plan, run_for
+from sweep.run import MARKER, Run, is_complete, read_results, write_results
+from sweep.table import base2new_table, cell, few_shot_table, interval
+from tests.registered import METHODS
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def test_plan_has_every_cell_once():
+    plan = make_plan("few_shot", ["busi", "btmri"], "Tiny", ["ZeroShot", "CoOp"], [1, 16], [1, 2, 3])
+    assert len(plan) == len(set(plan)) == 2 * (1 + 2 * 3)
+    assert plan[0] == Run("few_shot", "btmri", "Tiny", "CoOp", 16, 1)
+    assert Run("few_shot", "busi", "Tiny", "ZeroShot", 0, 1) in plan
+
+
+def test_untrained_methods_are_those_without_parameters(build):
+    for name in METHODS:
+        assert (build(name).learned_parameters == 0) == (name in UNTRAINED)
+
+
+def test_interval_by_hand():
+    # mean 72, standard deviation 2, t(0.975, 2) = 4.302653: 4.302653 · 2 / √3
+    assert interval([70, 72, 74]) == pytest.approx(4.96828, abs=1e-4)
+    assert interval([70]) == 0
+    assert cell([70, 72, 74]) == "72.00 ± 4.97"
+    assert cell([70]) == "70.00"
+    assert cell([70, None, 74]) == cell([]) == "–"
+
+
+def complete(output, run, metrics):
+    run.folder(output).mkdir(parents=True)
+    write_results(run.folder(output), {**run.as_dict(), "metrics": metrics})
+
+
+def test_tables_show_what_is_missing_as_missing(tmp_path):
+    for seed, accuracy in ((1, 70.0), (2, 72.0), (3, 74.0)):
+        complete(tmp_path, run_for("few_shot", "busi", "Tiny", "CoOp", 1, seed), {"all": {"accuracy": accuracy}})
+        parts = {"base": {"accuracy": accuracy}, "new": {"accuracy": 50.0}, "H": 60.0}
+        complete(tmp_path, run_for("base2new", "busi", "Tiny", "CoOp", 16, seed), parts)
+    half = run_for("few_shot", "busi", "Tiny", "CoOp", 4, 1)
+    complete(tmp_path, half, {"all": {"accuracy": 99.0}})
+    (half.folder(tmp_path) / MARKER).unlink()
+    complete(tmp_path, run_for("few_shot", "busi", "Tiny", "ZeroShot", 4, 2), {"all": {"accuracy": 40.0}})
+    lines = few_shot_table(tmp_path, "busi", "Tiny", ["ZeroShot", "CoOp"], [1, 4], [1, 2, 3]).splitlines()
+    assert [part.strip() for part in lines[2].split("|")[1:-1]] == ["ZeroShot", "40.00", "40.00"]
+    assert [part.strip() for part in lines[3].split("|")[1:-1]] == ["CoOp", "72.00 ± 4.97", "–"]
+    lines = base2new_table(tmp_path, "busi", "Tiny", ["CoOp"], 16, [1, 2, 3]).splitlines()
+    assert [part.strip() for part in lines[2].split("|")[1:-1]] == [
+        "CoOp", "72.00 ± 4.97", "50.00 ± 0.00", "60.00 ± 0.00",
+    ]  # fmt: skip
+
+
+def test_a_sweep_goes_on_where_it_was(phantom_root, tmp_path, capsys):
+    words = [
+        "run",
+        "--root",
+        str(phantom_root),
+        "--output",
+        str(tmp_path),
+        "--methods",
+        "ZeroShot,CoOp",
+        "--shots",
+        "1",
+    ]
+    words += ["--seeds", "1,2", "OPTIM.MAX_EPOCH", "2"]
+    assert main(words) == 0
+    assert "3 runs, 0 complete already, 3 to do" in capsys.readouterr().out
+    folders = sorted(path.parent for path in tmp_path.rglob(MARKER))
+    assert len(folders) == 3
+    results = [read_results(folder) for folder in folders]
+    (folders[0] / MARKER).unlink()
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "3 runs, 2 complete already, 1 to do" in printed
+    assert "| ZeroShot |" in printed
+    assert [read_results(folder)["metrics"] for folder in folders] == [result["metrics"] for result in results]
+    assert (tmp_path / "few_shot" / "table.md").read_text() in printed
+
+
+def test_a_failing_run_is_reported_and_the_rest_goes_on(phantom_root, tmp_path, capsys):
+    words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "ZeroShot,CoOp"]
+    code = main([*words, "--shots", "99", "--seeds", "1", "OPTIM.MAX_EPOCH", "1"])
+    assert code == 1
+    printed = capsys.readouterr()
+    assert "1 runs failed" in printed.err
+    assert is_complete(run_for("few_shot", "phantom", "Tiny", "ZeroShot", 99, 1).folder(tmp_path))
+    lines = [line for line in printed.out.splitlines() if line.startswith("| CoOp")]
+    assert lines[0].split("|")[2].strip() == "–"
+
+
+def test_unknown_names_stop_a_sweep_before_it_starts(tmp_path, capsys):
+    for words in (["--methods", "CoOp,CoOps"], ["--datasets", "bus"], ["--backbone", "Tina"]):
+        assert main(["run", "--output", str(tmp_path / "out"), *words]) == 2
+        assert "Did you mean" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_results_are_named(tmp_path):
+    write_results(tmp_path, {})
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_results(tmp_path)
+
+
+def test_shell_script_takes_coop_style_arguments(phantom_root, tmp_path):
+    """The interpreter of the tests is the active environment, which satisfies the requirements."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "SHOTS": "1", "SEEDS": "1"}
+    words = ["bash", str(PROJECT / "scripts" / "base2new.sh"), str(phantom_root), "phantom", "CoOp", "Tiny"]
+    done = subprocess.run(
+        [*words, "--output", str(tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"], env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| method   | base   | new   | H     |" in done.stdout
+    (results,) = (tmp_path / "out").rglob("results.json")
+    assert json.loads(results.read_text())["shots"] == 1
