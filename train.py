@@ -20,7 +20,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dassl.errors import InputError
-from sweep.run import MARKER, RESULTS_FILE, Run, is_complete, read_results, write_results
+
+try:
+    from sweep.run import MARKER, RESULTS_FILE, Run, is_complete, read_results, write_results
+except ModuleNotFoundError as error:
+    hint = "install requirements.txt, or activate what the scripts made: source .venv/bin/activate"
+    print(f"error: {error}; {hint}", file=sys.stderr)
+    sys.exit(2)
 
 PROJECT = Path(__file__).resolve().parent
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "numpy", "scipy", "scikit-learn")

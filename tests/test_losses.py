@@ -103,7 +103,9 @@ def test_evaluator_prints_as_dassl_does(capsys):
     accuracy = 100 * (logits.argmax(1) == labels).double().mean().item()
     assert list(results) == ["accuracy", "error_rate", "macro_f1"]
     assert results["accuracy"] == pytest.approx(accuracy)
-    assert results["macro_f1"] == pytest.approx(100 * f1_score(labels, logits.argmax(1), average="macro"))
+    assert results["macro_f1"] == pytest.approx(
+        100 * f1_score(labels.numpy(), logits.argmax(1).numpy(), average="macro")
+    )
     printed = capsys.readouterr().out
     assert f"* accuracy: {accuracy:.1f}%" in printed
     assert "* total: 30" in printed

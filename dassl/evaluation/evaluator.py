@@ -74,7 +74,9 @@ class Classification(EvaluatorBase):
         if self.cfg.TEST.COMPUTE_CMAT:
             from sklearn.metrics import confusion_matrix
 
-            self.metrics["confusion_matrix"] = confusion_matrix(labels, logits.argmax(1), normalize="true").tolist()
+            self.metrics["confusion_matrix"] = confusion_matrix(
+                labels.numpy(), logits.argmax(1).numpy(), normalize="true"
+            ).tolist()
         return results
 
 
@@ -100,8 +102,8 @@ def classification_metrics(logits: Tensor, labels: Tensor, lab2cname: dict[int, 
     present = labels.unique().tolist()
     auroc = None
     if len(present) == classes > 1:
-        scores = probabilities[:, 1] if classes == 2 else probabilities
-        auroc = 100 * float(roc_auc_score(labels, scores, multi_class="ovr", average="macro"))
+        scores = (probabilities[:, 1] if classes == 2 else probabilities).numpy()
+        auroc = 100 * float(roc_auc_score(labels.numpy(), scores, multi_class="ovr", average="macro"))
     ece = (
         multiclass_calibration_error(probabilities.float(), labels, num_classes=classes, n_bins=CALIBRATION_BINS)
         if classes > 1
@@ -111,7 +113,7 @@ def classification_metrics(logits: Tensor, labels: Tensor, lab2cname: dict[int, 
         "total": len(labels),
         "correct": int(correct.sum()),
         "accuracy": 100 * correct.double().mean().item(),
-        "macro_f1": 100 * float(f1_score(labels, predicted, average="macro", labels=present)),
+        "macro_f1": 100 * float(f1_score(labels.numpy(), predicted.numpy(), average="macro", labels=present)),
         "auroc": auroc,
         "ece": 100 * float(ece),
         "per_class_accuracy": {
