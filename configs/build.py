@@ -17,6 +17,7 @@ from dassl.errors import InputError, unknown_name
 
 FOLDER = Path(__file__).parent
 PROTOCOLS = ("few_shot", "base2new")
+DEFAULT_BACKBONE = "Tiny"
 DATA_FOLDER = FOLDER.parent / "data"
 
 
@@ -25,7 +26,7 @@ class Choice:
     """What a run is, in the everyday words of the command line; `build_cfg` turns it into a configuration."""
 
     trainer: str
-    backbone: str = "Tiny"
+    backbone: str = ""
     dataset: str = "phantom"
     protocol: str = "few_shot"
     shots: int = 16
@@ -37,10 +38,13 @@ class Choice:
     opts: list[str] = field(default_factory=list)
 
     def __post_init__(self):
-        """Resolve method_backbone, and check every name."""
+        """Resolve method_backbone and the default backbone, and check every name."""
         method, _, backbone = self.trainer.rpartition("_")
         if method and backbone in BACKBONE_REGISTRY:
+            if self.backbone not in ("", backbone):
+                raise InputError(f"--trainer {self.trainer} and --backbone {self.backbone} name different backbones")
             self.trainer, self.backbone = method, backbone
+        self.backbone = self.backbone or DEFAULT_BACKBONE
         TRAINER_REGISTRY.get(self.trainer)
         BACKBONE_REGISTRY.get(self.backbone)
         if self.protocol not in PROTOCOLS:

@@ -108,6 +108,16 @@ def test_evaluation_of_a_trained_model(command, tmp_path):
     assert "--eval-only needs --model-dir" in printed.err
 
 
+def test_training_can_start_from_a_trained_model(command, tmp_path):
+    command("--trainer", "CoOp", "--shots", 1, *FAST)
+    first = torch.load(tmp_path / "run" / "model.pth", weights_only=True)["state_dict"]["ctx"]
+    opts = ["MODEL.INIT_WEIGHTS", tmp_path / "run" / "model.pth", "OPTIM.MAX_EPOCH", 1, "OPTIM.WARMUP_CONS_LR", 1e-12]
+    code, _ = command("--trainer", "CoOp", "--shots", 1, *opts, out="more")
+    assert code == 0
+    more = torch.load(tmp_path / "more" / "model.pth", weights_only=True)["state_dict"]["ctx"]
+    torch.testing.assert_close(more, first, atol=1e-7, rtol=0)
+
+
 def test_coop_style_checkpoint_and_new_classes(command, tmp_path):
     """prompt_learner/model.pth.tar-<epoch> as CoOp-style code writes it, tested on the new classes."""
     command("--trainer", "CoOp", "--protocol", "base2new", "--shots", 2, *FAST)
@@ -152,6 +162,7 @@ def test_published_variant_turns_text_dropout_on(command, tmp_path):
         (["--trainer", "BiomedDP"], "unknown trainer 'BiomedDP'. Did you mean 'BiomedDPT'? Available: BiomedDPT, CoOp"),
         (["--trainer", "CoOp", "--dataset", "btmr"], "unknown dataset 'btmr'. Did you mean 'btmri'? Available: btmri"),
         (["--trainer", "CoOp", "--backbone", "biomedclip"], "unknown backbone 'biomedclip'. Did you mean 'BiomedCLIP'"),
+        (["--trainer", "CoOp_Tiny", "--backbone", "BiomedCLIP"], "name different backbones"),
         (["--trainer", "CoOp", "--protocol", "fewshot"], "unknown protocol 'fewshot'. Did you mean 'few_shot'"),
         (["--trainer", "CoOp", "OPTIM.LRR", "1"], "unknown configuration key 'OPTIM.LRR'. Did you mean 'OPTIM.LR'"),
         (["--trainer", "CoOp", "OPTIM.LR"], "come as KEY VALUE pairs; got OPTIM.LR"),

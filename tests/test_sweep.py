@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,46 @@ def test_shell_script_takes_coop_style_arguments(phantom_root, tmp_path):
     assert "| method   | base   | new   | H     |" in done.stdout
     (results,) = (tmp_path / "out").rglob("results.json")
     assert json.loads(results.read_text())["shots"] == 1
+
+
+def killed_when_started(words, folder, signal_number):
+    """Start a command in a process group of its own, signal it once a run has a state on disk; its exit code."""
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=PROJECT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        while process.poll() is None and not list(folder.rglob("checkpoint.pth")):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal_number)
+        errors = process.communicate(timeout=60)[1].decode()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_stopped_sweep_ends_with_the_numbers_of_an_undisturbed_one(phantom_root, tmp_path, signal_number, code):
+    words = ["run", "--root", str(phantom_root), "--methods", "CoOp", "--shots", "2", "--seeds", "1,2"]
+    opts = ["OPTIM.MAX_EPOCH", "40", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"]
+    stopped = tmp_path / "stopped"
+    found, errors = killed_when_started(
+        ["-m", "sweep", *words, "--output", str(stopped), *opts], stopped, signal_number
+    )
+    assert found == code
+    assert "Traceback" not in errors
+    assert not list(stopped.rglob(MARKER))
+    assert main([*words, "--output", str(stopped), *opts]) == 0
+    assert main([*words, "--output", str(tmp_path / "whole"), *opts]) == 0
+    assert any("Resumed from" in path.read_text() for path in stopped.rglob("log.txt"))
+    for seed in (1, 2):
+        run = run_for("few_shot", "phantom", "Tiny", "CoOp", 2, seed)
+        resumed, whole = read_results(run.folder(stopped)), read_results(run.folder(tmp_path / "whole"))
+        assert resumed["loss_per_epoch"] == whole["loss_per_epoch"]
+        assert resumed["metrics"] == whole["metrics"]
+        assert not (run.folder(stopped) / "checkpoint.pth").exists()

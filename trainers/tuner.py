@@ -99,6 +99,8 @@ class PromptTuner(TrainerX):
         with seeded(stream_seed("init", self.cfg.SEED)):
             self.learner = self.build_prompts().to(self.device)
         self.set_classes(self.classnames)
+        if self.cfg.MODEL.INIT_WEIGHTS:
+            checkpoint.load_into(self.learner, Path(self.cfg.MODEL.INIT_WEIGHTS), self.identity())
         self.learned_parameters = sum(p.numel() for p in self.learner.parameters())
         self.optim = self.sched = None
         if self.learned_parameters:
