@@ -19,7 +19,7 @@ from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from dassl.errors import InputError
+from dassl.errors import InputError, exit_code
 
 try:
     from sweep.run import MARKER, RESULTS_FILE, Run, is_complete, read_results, write_results
@@ -65,18 +65,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for bad input."""
     args = parse_args(argv)
-    try:
-        run(args)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(lambda: run(args), "the same command goes on from the last finished epoch")
 
 
-def run(args: argparse.Namespace) -> dict:
+def run(args: argparse.Namespace) -> None:
     """One run from arguments to result files; a complete one is not repeated."""
     from configs import Choice, build_cfg  # torch and the model libraries load here, after the arguments were read
 
@@ -101,7 +93,8 @@ def run(args: argparse.Namespace) -> dict:
     dataset = Path(args.dataset_config_file).stem if args.dataset_config_file else choice.dataset
     this = Run(choice.protocol, dataset, choice.backbone, choice.trainer, choice.shots, choice.seed)
     if args.eval_only:
-        return evaluate(cfg, args)
+        evaluate(cfg, args)
+        return
     folder = (
         Path(args.output_dir)
         if args.output_dir
@@ -114,8 +107,8 @@ def run(args: argparse.Namespace) -> dict:
     if is_complete(folder):
         results = read_results(folder)
         print(f"complete already: {this}\n{headline(results)}\nin '{folder}'; --overwrite runs it again")
-        return results
-    return train(cfg, this, folder, args.no_train)
+        return
+    train(cfg, this, folder, args.no_train)
 
 
 def check_names(method: str, backbone: str, dataset: str) -> None:
@@ -125,7 +118,7 @@ def check_names(method: str, backbone: str, dataset: str) -> None:
     Choice(method, backbone=backbone, dataset=dataset)
 
 
-def train(cfg, this: Run, folder: Path, no_train: bool) -> dict:
+def train(cfg, this: Run, folder: Path, no_train: bool) -> None:
     """Train, test and write log.txt, config.yaml, model.pth, results.json and the marker."""
     from dassl.engine import build_trainer
     from dassl.utils import collect_env_info, set_random_seed
@@ -139,7 +132,7 @@ def train(cfg, this: Run, folder: Path, no_train: bool) -> dict:
         print(f"learned parameters: {trainer.learned_parameters:,}")
         built = time.time()
         if no_train:
-            return {}
+            return
         if trainer.learned_parameters:
             trainer.train()
         else:
@@ -157,10 +150,9 @@ def train(cfg, this: Run, folder: Path, no_train: bool) -> dict:
         (folder / "checkpoint.pth").unlink(missing_ok=True)
         write_results(folder, results)
         print(f"{headline(results)}\ntook {timedelta(seconds=round(time.time() - started))}; results in '{folder}'")
-    return results
 
 
-def evaluate(cfg, args: argparse.Namespace) -> dict:
+def evaluate(cfg, args: argparse.Namespace) -> None:
     """Test a stored model; prints, writes nothing."""
     from dassl.engine import build_trainer
 
@@ -169,9 +161,7 @@ def evaluate(cfg, args: argparse.Namespace) -> dict:
         if not args.model_dir:
             raise InputError("--eval-only needs --model-dir, the folder of a trained model")
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    results = {"metrics": with_harmonic_mean(trainer.evaluate())}
-    print(headline(results))
-    return results
+    print(headline({"metrics": with_harmonic_mean(trainer.evaluate())}))
 
 
 def with_harmonic_mean(metrics: dict[str, dict]) -> dict:

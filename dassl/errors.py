@@ -1,6 +1,7 @@
-"""The one exception for mistakes of the user, and the wording of the commonest of them; needs no torch."""
+"""The one exception for mistakes of the user, the wording of the commonest, and how programs end; needs no torch."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -15,3 +16,15 @@ def unknown_name(kind: str, name: str, available: Iterable[str]) -> InputError:
     close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     guess = f" Did you mean '{by_lower[close[0]]}'?" if close else ""
     return InputError(f"unknown {kind} '{name}'.{guess} Available: {', '.join(available)}")
+
+
+def exit_code(work: Callable[[], int | None], after_interrupt: str = "") -> int:
+    """Do a program's work; returns its exit code: 2 for bad input, 130 for an interrupt, with a line that says so."""
+    try:
+        return work() or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"interrupted; {after_interrupt}", file=sys.stderr)
+        return 130

@@ -1,5 +1,6 @@
 """Finds unreadable images before any long work starts."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -28,8 +29,9 @@ def check_images(paths: Iterable[str]) -> None:
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise InputError(f"unreadable images: {'; '.join(problems[:3])}{more}; replace or remove them")
-    passed.parent.mkdir(parents=True, exist_ok=True)
-    passed.touch()
+    with contextlib.suppress(OSError):  # without a writable cache the images are checked again next time
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        passed.touch()
 
 
 def _problem(path: str) -> str | None:

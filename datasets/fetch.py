@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets  # noqa: F401 - registers the data sets
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.datasets.download import download, unpack
-from dassl.errors import InputError, unknown_name
+from dassl.errors import exit_code, unknown_name
 
 
 def fetch(name: str, root: Path) -> None:
@@ -32,13 +32,12 @@ def main() -> int:
     parser.add_argument("names", nargs="+", help="data sets, as in configs/datasets/")
     parser.add_argument("--root", type=Path, default=Path("data"), help="the data root (default: data)")
     args = parser.parse_args()
-    try:
+
+    def work() -> None:
         for name in args.names:
             fetch(name, args.root)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+
+    return exit_code(work, "the same command goes on where it was")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import random
 import stat
 from collections.abc import Iterable
@@ -125,7 +126,8 @@ def subsample(labels: Iterable[int], which: str) -> list[int]:
 
 def derived_folder(dataset_dir: Path) -> Path:
     """Where files derived from a data set are kept: beside it, or in the cache if its folder is read-only."""
-    if dataset_dir.stat().st_mode & stat.S_IWUSR:
+    # The mode is asked too: root may write everywhere, and still a folder marked read-only is to be left alone.
+    if os.access(dataset_dir, os.W_OK) and dataset_dir.stat().st_mode & stat.S_IWUSR:
         return dataset_dir
     name = hashlib.sha256(str(dataset_dir.resolve()).encode()).hexdigest()[:12]
     return cache_dir() / "datasets" / f"{dataset_dir.name}-{name}"

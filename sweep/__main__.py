@@ -7,7 +7,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from dassl.errors import InputError
+from dassl.errors import InputError, exit_code
 from dassl.utils import atomic_path
 from sweep.local import execute
 from sweep.plan import BASE2NEW_SHOTS, FEW_SHOT_SHOTS, SEEDS, make_plan
@@ -43,34 +43,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 1 if runs failed, 2 for bad input."""
     args = parse_args(argv)
     args.datasets = PAPER_DATASETS if args.datasets == ["all"] else args.datasets
     args.shots = args.shots or list(FEW_SHOT_SHOTS if args.protocol == "few_shot" else BASE2NEW_SHOTS)
     args.output = args.output or Path("output_published" if args.published else "output")
-    started, failures = time.time(), []
-    try:
-        if args.command == "run":
-            failures = _run(args)
-        print_tables(args)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it was", file=sys.stderr)
-        return 130
-    if args.command == "run":
-        print(f"\ntook {timedelta(seconds=round(time.time() - started))}; every run's files are in '{args.output}'")
-    if failures:
-        print(f"{len(failures)} runs failed; the same command runs them again", file=sys.stderr)
-    return 1 if failures else 0
+    work = _run if args.command == "run" else print_tables
+    return exit_code(lambda: work(args), "the same command goes on where it was")
 
 
-def _run(args: argparse.Namespace) -> list:
+def _run(args: argparse.Namespace) -> int:
+    started = time.time()
+    if args.root and args.datasets != ["phantom"] and not Path(args.root).expanduser().is_dir():
+        raise InputError(f"data root '{args.root}' does not exist")
     for method, dataset in itertools.product(args.methods, args.datasets):
         check_names(method, args.backbone, dataset)
     plan = make_plan(args.protocol, args.datasets, args.backbone, args.methods, args.shots, args.seeds)
     words = (["--root", args.root] if args.root else []) + (["--published"] if args.published else [])
-    return execute(plan, args.output, words, args.opts, args.slots)
+    failures = execute(plan, args.output, words, args.opts, args.slots)
+    print_tables(args)
+    print(f"\ntook {timedelta(seconds=round(time.time() - started))}; every run's files are in '{args.output}'")
+    if failures:
+        print(f"{len(failures)} runs failed; the same command runs them again", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def print_tables(args: argparse.Namespace) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 from configs import Choice, build_cfg
 from dassl.data.datasets import build_dataset
 from dassl.errors import InputError
-from datasets.splits import Split, few_shot, make_split, read_split, subsample
+from dassl.utils import cache_dir
+from datasets.splits import Split, derived_folder, few_shot, make_split, read_split, subsample
 from tests.registered import DATASETS
 
 OFFICIAL = [cls for cls in DATASETS if cls.drive_id and cls.folder != "OCTMNIST"]
@@ -126,6 +127,14 @@ def test_read_only_data_stay_untouched(tmp_path):
         assert len(dataset.train_x) == 4
     finally:
         (tmp_path / "Mine").chmod(0o755)
+
+
+def test_data_of_somebody_else_stay_untouched(tmp_path, monkeypatch):
+    own_data(tmp_path, {"a": 10, "b": 10})
+    monkeypatch.setattr("os.access", lambda path, mode: str(path) != str(tmp_path / "Mine"))
+    assert derived_folder(tmp_path / "Mine").is_relative_to(cache_dir())
+    assert len(own_dataset(tmp_path, shots=2).train_x) == 4
+    assert sorted(p.name for p in (tmp_path / "Mine").iterdir()) == ["Mine"]
 
 
 def test_new_classes_are_relabelled_and_disjoint_from_base(tmp_path):

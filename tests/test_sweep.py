@@ -103,6 +103,8 @@ def test_a_failing_run_is_reported_and_the_rest_goes_on(phantom_root, tmp_path, 
 
 
 def test_unknown_names_stop_a_sweep_before_it_starts(tmp_path, capsys):
+    assert main(["run", "--output", str(tmp_path / "out"), "--root", str(tmp_path / "none"), "--datasets", "all"]) == 2
+    assert "does not exist" in capsys.readouterr().err
     for words in (["--methods", "CoOp,CoOps"], ["--datasets", "bus"], ["--backbone", "Tina"]):
         assert main(["run", "--output", str(tmp_path / "out"), *words]) == 2
         assert "Did you mean" in capsys.readouterr().err
