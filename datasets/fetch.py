@@ -8,6 +8,7 @@ import datasets  # noqa: F401 - registers the data sets
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.datasets.download import download, unpack
 from dassl.errors import exit_code, unknown_name
+from datasets.folder import HUB_DATASET
 
 
 def fetch(name: str, root: Path) -> None:
@@ -22,9 +23,23 @@ def fetch(name: str, root: Path) -> None:
         return
     root.mkdir(parents=True, exist_ok=True)
     archive = root / f"{dataset.folder}.zip"
-    download(f"https://drive.google.com/uc?id={dataset.drive_id}", str(archive), from_gdrive=True)
+    if not _download_from_hub(archive.name, root):
+        download(f"https://drive.google.com/uc?id={dataset.drive_id}", str(archive), from_gdrive=True)
     unpack(str(archive), str(root))
     archive.unlink()
+
+
+def _download_from_hub(name: str, root: Path) -> bool:
+    """Download an archive from the Hugging Face data set that mirrors them; whether that worked."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        hf_hub_download(HUB_DATASET, name, repo_type="dataset", local_dir=root)
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        print(f"{name}: not from Hugging Face ({type(error).__name__}); trying Google Drive")
+        return False
+    return True
 
 
 def main() -> int:

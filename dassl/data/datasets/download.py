@@ -11,12 +11,19 @@ from dassl.utils import atomic_path
 
 
 def download(url: str, dst: str, from_gdrive: bool = False) -> None:
-    """Download a file; Google Drive links and ids go through gdown, which resumes and shows progress."""
+    """Download a file; Google Drive links go through gdown, which resumes and shows progress.
+
+    Raises:
+        InputError: Google Drive did not give the file.
+    """
     if from_gdrive:
         import gdown
 
-        if gdown.download(url=url, output=dst, quiet=False, resume=True) is None:
-            raise InputError(f"'{url}' could not be downloaded from Google Drive; fetch it by hand to '{dst}'")
+        try:
+            gdown.download(url=url, output=dst, quiet=False, resume=True)
+        except (OSError, gdown.exceptions.DownloadError, gdown.exceptions.FileURLRetrievalError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise InputError(f"'{url}' could not be downloaded ({reason}); fetch it by hand to '{dst}'") from error
         return
     with atomic_path(dst) as temporary, urllib.request.urlopen(url) as source, open(temporary, "wb") as target:
         shutil.copyfileobj(source, target)
