@@ -8,13 +8,13 @@ import datasets  # noqa: F401 - registers the data sets
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.datasets.download import download, unpack
 from dassl.errors import exit_code, unknown_name
-from datasets.folder import HUB_DATASET
+from datasets.folder import HUB_DATASET, FolderDataset
 
 
 def fetch(name: str, root: Path) -> None:
     """Download and unpack one data set unless its folder is there; the archive is kept until it is unpacked."""
     classes = [DATASET_REGISTRY.get(registered) for registered in DATASET_REGISTRY.registered_names()]
-    by_name = {cls.prompts: cls for cls in classes if cls.drive_id}
+    by_name = {cls.prompts: cls for cls in classes if issubclass(cls, FolderDataset) and cls.drive_id}
     if name not in by_name:
         raise unknown_name("dataset", name, by_name)
     dataset = by_name[name]
