@@ -91,7 +91,9 @@ def run(args: argparse.Namespace) -> None:
         print("Embedded default: phantom data on the Tiny backbone (see --dataset, --root, --backbone)")
     cfg = build_cfg(choice)
     dataset = Path(args.dataset_config_file).stem if args.dataset_config_file else choice.dataset
-    this = Run(choice.protocol, dataset, choice.backbone, choice.trainer, choice.shots, choice.seed)
+    # From the configuration, not from the flags: CoOp-style command lines set these as KEY VALUE pairs.
+    backbone, shots, seed = cfg.MODEL.BACKBONE.NAME, cfg.DATASET.NUM_SHOTS, cfg.SEED
+    this = Run(choice.protocol, dataset, backbone, choice.trainer, shots, seed)
     if args.eval_only:
         evaluate(cfg, args)
         return

@@ -142,8 +142,10 @@ def test_coop_style_config_files(command, tmp_path):
         "MODEL:\n  BACKBONE:\n    NAME: ViT-B/16\n"
     )
     words = ["--trainer", "CoOp", "--dataset-config-file", tmp_path / "data.yaml", "--config-file"]
-    code, _ = command(*words, tmp_path / "method.yaml", "TRAINER.COOP.N_CTX", 4, "DATASET.NUM_SHOTS", 1)
+    code, _ = command(*words, tmp_path / "method.yaml", "TRAINER.COOP.N_CTX", 4, "DATASET.NUM_SHOTS", 1, "SEED", 2)
     assert code == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert (results["shots"], results["seed"]) == (1, 2)
     stored = (tmp_path / "run" / "config.yaml").read_text()
     assert "random_flip" in stored
     assert "BATCH_SIZE: 4" in stored
