@@ -38,7 +38,7 @@ def _download(hub_id: str, files: tuple[str, ...]) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    # An entry that the cache lacks while the hub is out of reach is both kinds of "not found": settle it first.
+    # LocalEntryNotFoundError is an EntryNotFoundError: without a network the cache is asked for either weight file.
     unreachable = (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError)
     try:
         for name in files:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dassl.errors import InputError
 from sweep.run import Run, is_complete
 
 
@@ -34,6 +35,7 @@ def execute(runs: Sequence[Run], output: Path, words: Sequence[str], opts: Seque
         slots: processes at a time; 0 for one per GPU, or one per two CPU cores and at least two where there are two.
     """
     todo = [run for run in runs if not is_complete(run.folder(output))]
+    _refuse_other_settings(sorted(set(runs) - set(todo)), output, words, opts)
     print(f"{len(runs)} runs, {len(runs) - len(todo)} complete already, {len(todo)} to do")
     if not todo:
         return []
@@ -61,6 +63,14 @@ def execute(runs: Sequence[Run], output: Path, words: Sequence[str], opts: Seque
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return failures
+
+
+def _refuse_other_settings(complete: Sequence[Run], output: Path, words: Sequence[str], opts: Sequence[str]) -> None:
+    """A complete run returns at once; one that was made with other settings refuses, and so does the sweep."""
+    for run in complete:
+        message = _run_one(run, str(output), list(words), list(opts))
+        if message:
+            raise InputError(message)
 
 
 def _outcome(future) -> str:
@@ -101,4 +111,5 @@ def _run_one(run: Run, output: str, words: list[str], opts: list[str]) -> str:
             code = train.main([*words, "--output-dir", str(run.folder(output)), *opts])
         except Exception as error:  # a run's fault must not end the sweep
             return f"{type(error).__name__}: {error}"
-    return "" if code == 0 else (said.getvalue().strip().splitlines() or [f"exit code {code}"])[-1]
+    # What stands before the message is progress of the run.
+    return "" if code == 0 else said.getvalue().rpartition("error: ")[2].strip() or f"exit code {code}"

@@ -89,6 +89,10 @@ def test_a_sweep_goes_on_where_it_was(phantom_root, tmp_path, capsys):
     assert "| ZeroShot |" in printed
     assert [read_results(folder)["metrics"] for folder in folders] == [result["metrics"] for result in results]
     assert (tmp_path / "few_shot" / "table.md").read_text() in printed
+    assert main([*words[:-1], "3"]) == 2
+    refused = capsys.readouterr().err
+    assert "holds a run with other settings" in refused
+    assert "-OPTIM.MAX_EPOCH: 2" in refused
 
 
 def test_a_failing_run_is_reported_and_the_rest_goes_on(phantom_root, tmp_path, capsys):

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from yacs.config import CfgNode
 
 from dassl.data.datasets import Datum, build_dataset
-from dassl.data.samplers import RandomSampler, build_sampler
+from dassl.data.samplers import build_sampler
 from dassl.data.transforms import build_transform
 from dassl.utils import read_image, seeded, stream_seed
 
@@ -132,5 +132,5 @@ class DataManager:
 def set_epoch(loader: DataLoader, epoch: int) -> None:
     """Tell a loader's data set and sampler which epoch comes next."""
     for part in (loader.dataset, loader.sampler):
-        if isinstance(part, (DatasetWrapper, RandomSampler)) or hasattr(part, "set_epoch"):
+        if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)
