@@ -8,7 +8,7 @@ from torch import Tensor
 
 from clip.backbone import BACKBONE_REGISTRY, Backbone, Tokens, VisualPrompt
 from clip.hub import check_keys, find_folder, read_weights
-from clip.vit import forward_with_prompt
+from clip.vit import NO_PROMPT, forward_with_prompt
 from dassl.errors import InputError
 
 CONFIG_FILE = "open_clip_config.json"
@@ -34,7 +34,8 @@ class BiomedCLIP(Backbone):
         self.name = type(self).__name__
         folder = find_folder(path, self.hub_id, (CONFIG_FILE, TOKENIZER_FILE))
         config = json.loads((folder / CONFIG_FILE).read_text())
-        self.model = build_open_clip(config["model_cfg"], folder)
+        with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
+            self.model = build_open_clip(config["model_cfg"], folder)
         self._load(folder)
         self._tokenizer = load_tokenizer(folder)
         self._describe(config)
@@ -43,10 +44,12 @@ class BiomedCLIP(Backbone):
         weights = read_weights(folder)
         weights.pop(OBSOLETE_KEY, None)
         try:
-            missing, unexpected = self.model.load_state_dict(weights, strict=False)
+            missing, unexpected = self.model.load_state_dict(weights, strict=False, assign=True)
         except RuntimeError as error:
             raise InputError(f"the weights in '{folder}' do not fit the model its config describes: {error}") from error
         check_keys(folder, missing, unexpected)
+        self.model.float()
+        _fill_buffers(self.model.text.transformer.embeddings)
 
     def _describe(self, config: dict) -> None:
         preprocess, trunk, bert = config["preprocess_cfg"], self.model.visual.trunk, self.model.text.transformer.config
@@ -69,7 +72,9 @@ class BiomedCLIP(Backbone):
 
     def encode_text(self, embeddings: Tensor, mask: Tensor) -> Tensor:
         tower = self.model.text
-        output = tower.transformer(inputs_embeds=embeddings, attention_mask=mask)
+        # A mask of four dimensions is taken as it is; one of two would be asked for zeros, which waits for a GPU.
+        square = mask[:, None, None, :].bool().expand(-1, -1, mask.shape[1], -1)
+        output = tower.transformer(inputs_embeds=embeddings, attention_mask=square)
         return tower.proj(tower.pooler(output, mask))
 
     def set_text_dropout(self, on: bool) -> None:
@@ -77,9 +82,7 @@ class BiomedCLIP(Backbone):
 
     def encode_image(self, pixels: Tensor, prompt: VisualPrompt | None = None) -> Tensor:
         tower = self.model.visual
-        if prompt is None:
-            return tower(pixels)
-        return tower.head(forward_with_prompt(tower.trunk, pixels, prompt))
+        return tower.head(forward_with_prompt(tower.trunk, pixels, prompt or NO_PROMPT))
 
 
 @BACKBONE_REGISTRY.register()
@@ -104,16 +107,24 @@ def build_open_clip(model_cfg: dict, folder: Path) -> torch.nn.Module:
     return CustomTextCLIP(model_cfg["embed_dim"], vision_cfg, text_cfg)
 
 
+def _fill_buffers(embeddings: torch.nn.Module) -> None:
+    """BERT's two buffers are constants that no file holds."""
+    embeddings.position_ids = torch.arange(embeddings.position_ids.shape[1])[None]
+    embeddings.token_type_ids = torch.zeros_like(embeddings.position_ids)
+
+
 def _bert_config(folder: Path, repository: str) -> str:
     """A folder or repository from which BERT's configuration can be read here and now."""
     from transformers import AutoConfig
 
     if (folder / "config.json").is_file():
         return str(folder)
+    carried = repository == BIOMEDBERT
     try:
-        AutoConfig.from_pretrained(repository)
+        # Asking a hub that cannot be reached takes half a minute of retries.
+        AutoConfig.from_pretrained(repository, local_files_only=carried)
     except OSError as error:
-        if repository == BIOMEDBERT:
+        if carried:
             return str(Path(__file__).parent / "bert_base")
         raise InputError(
             f"the BERT configuration '{repository}', which '{folder / CONFIG_FILE}' names, is neither in the local "

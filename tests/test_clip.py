@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,8 @@ def test_zero_tokens_stand_after_the_class_token_before_every_block(small, place
     trunk = backbone.model.visual.trunk
     pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     seen = []
-    hooks = [block.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone())) for block in trunk.blocks]
+    entered = [block.norm1 for block in trunk.blocks]
+    hooks = [norm.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone())) for norm in entered]
     try:
         with torch.no_grad():
             prompted = backbone.encode_image(pixels, VisualPrompt(tokens=4, placement=placement))
@@ -81,6 +83,49 @@ def test_prompt_forward_without_tokens_is_the_plain_forward(small):
     pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(backbone.encode_image(pixels, VisualPrompt(tokens=0)), backbone.encode_image(pixels))
+
+
+def test_the_last_block_computes_the_class_token_alone_and_exactly(small):
+    _, backbone = small
+    visual = backbone.model.visual
+    pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(3))
+    rows = []
+    hook = visual.trunk.blocks[-1].mlp.register_forward_pre_hook(lambda _, args: rows.append(args[0].shape[1]))
+    with torch.no_grad():
+        ours = backbone.encode_image(pixels)
+        torch.testing.assert_close(ours, visual(pixels), atol=1e-5, rtol=1e-4)
+    hook.remove()
+    assert rows == [1, 197]
+
+
+def test_text_cut_to_its_length_is_exact_under_a_causal_mask_with_end_token_pooling():
+    """CLIP's own text tower pools at the end token; what stands after it is never looked at."""
+    from open_clip.transformer import TextTransformer
+
+    torch.manual_seed(0)
+    tower = TextTransformer(context_length=77, vocab_size=100, width=32, heads=2, layers=3, output_dim=16).eval()
+    ids = torch.zeros(2, 77, dtype=torch.long)
+    ids[0, :6], ids[1, :9] = torch.tensor([98, 5, 9, 3, 7, 99]), torch.tensor([98, 5, 9, 3, 7, 8, 8, 2, 99])
+    causal = tower.attn_mask
+
+    def encode(length):
+        tower.attn_mask = causal[:length, :length]
+        with torch.no_grad():
+            return tower(ids[:, :length])
+
+    torch.testing.assert_close(encode(9), encode(77), atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(encode(8), encode(77), atol=1e-3)
+
+
+def test_weights_are_named_by_their_content(small, tmp_path):
+    folder, backbone = small
+    assert build_backbone("BiomedCLIP", str(folder)).digest == backbone.digest
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    weights = torch.load(other / "open_clip_pytorch_model.bin", weights_only=True)
+    weights["visual.trunk.norm.bias"][3] += 1e-3
+    torch.save(weights, other / "open_clip_pytorch_model.bin")
+    assert build_backbone("BiomedCLIP", str(other)).digest != backbone.digest
 
 
 def test_learnable_shallow_prompt_gets_a_gradient(small):

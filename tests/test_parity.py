@@ -93,7 +93,7 @@ def recorded_trainer(method, golden, images_root, tmp_path, monkeypatch, feature
 
 def logits_on_test_images(trainer):
     items, _ = trainer.dm.dataset.test_of("all")
-    features, _ = trainer._evaluation_features(items, "test")
+    features, _ = trainer.encoder.images(items, trainer.visual_prompt, "test")
     with torch.no_grad():
         return trainer.logits(features).numpy()
 
@@ -108,15 +108,14 @@ def test_twenty_steps_equal_the_official_code(method, features, golden, images_r
     np.testing.assert_allclose(trainer.context.ctx.detach(), run["init/prompt_learner.ctx"], atol=1e-7)
     np.testing.assert_allclose(logits_on_test_images(trainer), run["logits_before"], atol=1e-3)
 
-    done, step = [], trainer.forward_backward
+    done, update = [], trainer.update
 
-    def recording(batch):
-        lr = trainer.get_current_lr()
-        summary = step(batch)
-        done.append((lr, {k: v.item() for k, v in summary.items()}, trainer.context.ctx.detach().clone()))
-        return summary
+    def recording():
+        lr, summary = trainer.get_current_lr(), {name: meter.val for name, meter in trainer._meters.meters.items()}
+        update()
+        done.append((lr, summary, trainer.context.ctx.detach().clone()))
 
-    trainer.forward_backward = recording
+    trainer.update = recording
     trainer.train()
     assert len(done) == len(steps) == 20
     for k, ((lr, summary, context), expected) in enumerate(zip(done, steps, strict=True)):

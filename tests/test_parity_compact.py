@@ -71,15 +71,13 @@ def test_first_step_of_biomed_dpt_with_the_recorded_teacher():
     run, about = recorded("biomeddpt")
 
     class Recorded:
-        """Stands in for the backbone: the sentence features are the recorded ones."""
+        """Stands in for the encoder: the sentence features are the recorded ones."""
 
-        logit_scale = about["logit_scale"]
-
-        def encode_sentences(self, texts):
-            return run["fixed_embeddings"].flatten(0, 1)[: len(texts)]
+        def sentences(self, texts):
+            return F.normalize(run["fixed_embeddings"].flatten(0, 1)[: len(texts)], dim=-1)
 
     method = BiomedDPT.__new__(BiomedDPT)
-    method.backbone = Recorded()
+    method.encoder = Recorded()
     teacher = method.encode_teacher([["sentence"] * 50] * 4)
     text = F.normalize(run["text_features_raw_before"], dim=-1)
     step = about["steps"][0]

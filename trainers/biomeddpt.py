@@ -47,7 +47,7 @@ class BiomedDPT(CoOp):
     def encode_teacher(self, sentences: list[list[str]]) -> Tensor:
         """T* (C, D): per class, the normalised mean of the normalised features of its sentences."""
         flat = [sentence for of_class in sentences for sentence in of_class]
-        features = F.normalize(self.backbone.encode_sentences(flat), dim=-1)
+        features = self.encoder.sentences(flat)
         return F.normalize(features.view(len(sentences), -1, features.shape[-1]).mean(1), dim=-1)
 
     def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:

@@ -67,15 +67,15 @@ def _check_identity(path: Path, about: dict[str, Any], identity: dict[str, Any])
             raise InputError(f"checkpoint '{path}' is of {key} {about[key]}, this run has {key} {value}")
 
 
-def save_state(directory: Path, about: dict, learner: nn.Module, optim, sched, state: dict[str, Any]) -> None:
-    """Write all that an interrupted run needs to go on."""
-    parts = {name: part.state_dict() for name, part in (("learner", learner), ("optim", optim), ("sched", sched))}
+def save_state(directory: Path, about: dict, parts: dict[str, Any], state: dict[str, Any]) -> None:
+    """Write all that an interrupted run needs to go on: the states of `parts`, and `state`."""
+    states = {name: part.state_dict() for name, part in parts.items()}
     with atomic_path(directory / STATE_FILE) as temporary:
-        torch.save({"about": about, **parts, "state": state}, temporary)
+        torch.save({"about": about, **states, "state": state}, temporary)
 
 
-def load_state(directory: Path, identity: dict, learner: nn.Module, optim, sched) -> dict[str, Any] | None:
-    """Restore an interrupted run; None where there is nothing to go on from, or nothing usable."""
+def load_state(directory: Path, identity: dict, parts: dict[str, Any]) -> dict[str, Any] | None:
+    """Restore an interrupted run's parts; None where there is nothing to go on from, or nothing usable."""
     path = directory / STATE_FILE
     if not path.is_file():
         return None
@@ -85,7 +85,6 @@ def load_state(directory: Path, identity: dict, learner: nn.Module, optim, sched
         print(f"{error}; starting from the first epoch")
         return None
     _check_identity(path, stored["about"], identity)
-    learner.load_state_dict(stored["learner"])
-    optim.load_state_dict(stored["optim"])
-    sched.load_state_dict(stored["sched"])
+    for name, part in parts.items():
+        part.load_state_dict(stored[name])
     return stored["state"]

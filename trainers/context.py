@@ -1,7 +1,11 @@
 """The learnable text context: a few word embeddings that take the place of a prompt's first words."""
 
+import contextlib
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from clip import Backbone, Tokens
 from dassl.errors import InputError, unknown_name
@@ -43,6 +47,7 @@ class TextContext(nn.Module):
         if position not in POSITIONS:
             raise unknown_name("class token position", position, POSITIONS)
         self._backbone = (backbone,)  # in a tuple, so that it is not registered as a sub-module
+        self._encoded: Tensor | None = None
         self.prefix, self.suffix, self.position = prefix, suffix, position
         self.n_ctx = n_ctx or len(prefix.split())
         pieces = self._pieces([prefix])[0]
@@ -66,6 +71,7 @@ class TextContext(nn.Module):
         if length > limit:
             longest = classnames[max(range(len(rows)), key=lambda k: len(rows[k]))]
             raise InputError(f"the prompt of class '{longest}' has {length} tokens, the backbone takes {limit}")
+        length = self._backbone[0].text_length(length)
         device = self._backbone[0].device
         ids = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
@@ -79,6 +85,22 @@ class TextContext(nn.Module):
         """Prompt embeddings (C, L, W): the frozen words with the context in its places."""
         context = self.ctx if self.ctx.dim() == 3 else self.ctx.expand(len(self._frozen), -1, -1)
         return self._frozen.scatter(1, self._places, context.to(self._frozen.dtype))
+
+    def features(self) -> Tensor:
+        """Normalised text features (C, D) of the prompts."""
+        encoded = self._encoded
+        if encoded is None:
+            encoded = self._backbone[0].encode_text(self(), self.tokens.mask)
+        return F.normalize(encoded, dim=-1)
+
+    @contextlib.contextmanager
+    def given(self, encoded: Tensor) -> Iterator[None]:
+        """In this block the prompts count as encoded already, to features (C, D) that are not normalised."""
+        self._encoded = encoded
+        try:
+            yield
+        finally:
+            self._encoded = None
 
     def _arrange(self, classname: str) -> tuple[list[int], list[int]]:
         """Token ids of one prompt, and the places of the context in it."""
@@ -113,3 +135,14 @@ class TextContext(nn.Module):
     def _embed(self, ids: list[int]) -> Tensor:
         backbone = self._backbone[0]
         return backbone.embed_tokens(torch.tensor(ids, device=backbone.device)[None])[0]
+
+
+def encode_together(contexts: Sequence[TextContext]) -> list[Tensor]:
+    """Features (C, D), not normalised, of the prompts of several contexts of one backbone, in one forward pass."""
+    backbone = contexts[0]._backbone[0]
+    length = max(context.tokens.ids.shape[1] for context in contexts)
+    missing = [length - context.tokens.ids.shape[1] for context in contexts]
+    prompts = [F.pad(context(), (0, 0, 0, more)) for context, more in zip(contexts, missing, strict=True)]
+    masks = [F.pad(context.tokens.mask, (0, more)) for context, more in zip(contexts, missing, strict=True)]
+    encoded = backbone.encode_text(torch.cat(prompts), torch.cat(masks))
+    return list(encoded.split([len(prompt) for prompt in prompts]))

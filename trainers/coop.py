@@ -47,7 +47,7 @@ class CoOp(PromptTuner):
         self.context.set_classes(classnames)
 
     def text_features(self) -> Tensor:
-        return F.normalize(self.backbone.encode_text(self.context(), self.context.tokens.mask), dim=-1)
+        return self.context.features()
 
     def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
         logits = self.logits(self.image_features(batch))

@@ -1,55 +1,143 @@
-"""Image features of a frozen tower, encoded in large batches outside the training step."""
+"""Features of a frozen backbone: encoded once, in large batches outside the training step, and kept on disk."""
 
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+
+import PIL
 import torch
+import torchvision
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
+from yacs.config import CfgNode
 
 from clip import Backbone, VisualPrompt
 from dassl.data import DatasetWrapper
 from dassl.data.data_manager import usable_workers
+from dassl.data.datasets import Datum
+from dassl.data.transforms import build_transform
+from dassl.errors import InputError
+from trainers.precision import Precision
+from trainers.store import open_store
 
-ENCODE_BATCH = 128
-VIEWS_AHEAD = 512
+# A CPU is fastest on batches that stay in its caches, a GPU on batches that fill it.
+ENCODE_BATCH = {"cpu": 16, "cuda": 256}
+VIEWS_AHEAD = {"cpu": 512, "cuda": 8192}
+FORMAT = 1  # raise it when the same inputs come to give other features
 
 
-@torch.no_grad()
-def encode_images(
-    backbone: Backbone, images: Dataset, prompt: VisualPrompt | None, workers: int = 0, describe: str = "images"
-) -> tuple[Tensor, Tensor]:
-    """Normalised features (N, D) fp32 and labels (N,) of a data set, in its order, on the backbone's device."""
-    loader = DataLoader(images, batch_size=ENCODE_BATCH, num_workers=workers)
-    features, labels = [], []
-    for batch in tqdm(loader, desc=f"encoding {describe}", unit="batch", delay=2, mininterval=2):
-        pixels = batch["img"].to(backbone.device)
-        features.append(F.normalize(backbone.encode_image(pixels, prompt).float(), dim=-1))
-        labels.append(batch["label"])
-    return torch.cat(features), torch.cat(labels).to(backbone.device)
+class Encoder:
+    """A frozen backbone whose features are kept in a store, shared between methods, seeds, shots and processes.
+
+    Args:
+        backbone: on its device.
+        cfg: the whole configuration; INPUT (with the backbone's size and normalisation), FEATURE_PREC and
+            DATALOADER.NUM_WORKERS are read.
+    """
+
+    def __init__(self, backbone: Backbone, cfg: CfgNode):
+        self.backbone, self.cfg = backbone, cfg
+        self.precision = Precision(cfg.FEATURE_PREC, backbone.device, setting="FEATURE_PREC")
+        self.store = open_store()
+
+    def sentences(self, texts: list[str]) -> Tensor:
+        """Normalised features (N, D) fp32 of plain texts, on the backbone's device."""
+        key = {**self._about(), "padded": self.backbone.pad_text, "texts": texts}
+        kept = self.store.get("text", key, lambda: {"features": self.backbone.encode_sentences(texts)})
+        return F.normalize(kept["features"].to(self.backbone.device), dim=-1)
+
+    def images(self, items: Sequence[Datum], prompt: VisualPrompt | None, describe: str) -> tuple[Tensor, Tensor]:
+        """Normalised features (N, D) fp32 and labels (N,) of images as they are tested, on the backbone's device."""
+        wrapper = DatasetWrapper(self.cfg, items, build_transform(self.cfg, is_train=False))
+        workers = min(usable_workers(self.cfg), 1 + len(items) // 100)
+        features = self._kept("images", {}, items, prompt, lambda: self._encode(wrapper, prompt, workers, describe))
+        labels = torch.tensor([item.label for item in items], device=self.backbone.device)
+        return features, labels
+
+    def views(self, images: DatasetWrapper, prompt: VisualPrompt | None, epochs: range) -> Tensor:
+        """Normalised features (E, N, D) fp32 of all training images as they are seen in each of E epochs."""
+
+        def encode() -> Tensor:
+            images.decode_all()
+            return self._encode(_Views(images, epochs), prompt, usable_workers(self.cfg), "training views")
+
+        key = {"seed": images.seed, "epochs": [epochs.start, epochs.stop]}
+        features = self._kept("views", key, images.data_source, prompt, encode)
+        return features.view(len(epochs), len(images), -1)
+
+    def _about(self) -> dict:
+        device = self.backbone.device
+        return {
+            "format": FORMAT,
+            "backbone": self.backbone.name,
+            "weights": self.backbone.digest,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "torch": torch.__version__,
+        }
+
+    def _kept(
+        self, kind: str, key: dict, items: Sequence[Datum], prompt: VisualPrompt | None, encode: Callable[[], Tensor]
+    ) -> Tensor:
+        """Features from the store; those under a learned prompt are of one run only, and not kept."""
+        if prompt is not None and prompt.values is not None:
+            return encode()
+        files = _digest_of_files(items)
+        key = {
+            **self._about(),
+            **key,
+            "prompt": prompt and [prompt.tokens, prompt.depth, prompt.placement],
+            "precision": self.precision.name,
+            "transform": self.cfg.INPUT.dump(),
+            "libraries": [torchvision.__version__, PIL.__version__],
+            "files": files,
+        }
+
+        def compute() -> dict[str, Tensor]:
+            features = encode()
+            if _digest_of_files(items) != files:
+                raise InputError("image files changed while they were encoded; start again when they are at rest")
+            return {"features": features}
+
+        return self.store.get(kind, key, compute)["features"].to(self.backbone.device)
+
+    @torch.no_grad()
+    def _encode(self, images: Dataset, prompt: VisualPrompt | None, workers: int, describe: str) -> Tensor:
+        device = self.backbone.device
+        on_gpu = device.type == "cuda"
+        loader = DataLoader(images, ENCODE_BATCH.get(device.type, 64), num_workers=workers, pin_memory=on_gpu)
+        features = []
+        for batch in tqdm(loader, desc=f"encoding {describe}", unit="batch", delay=2, mininterval=2):
+            with self.precision.autocast():
+                encoded = self.backbone.encode_image(batch["img"].to(device, non_blocking=True), prompt)
+            features.append(F.normalize(encoded.float(), dim=-1))
+        return torch.cat(features)
 
 
 class FeatureStream:
     """Features of the training views of every epoch, encoded some epochs ahead.
 
-    The blocks of epochs lie on a fixed grid, so that a resumed run encodes the very batches of an undisturbed one.
+    The blocks of epochs lie on a fixed grid, so that a resumed run encodes the very batches of an undisturbed one,
+    and methods that train for a different number of epochs share what they have in common.
     """
 
-    def __init__(self, backbone: Backbone, prompt: VisualPrompt | None, images: DatasetWrapper, max_epoch: int):
-        self.backbone, self.prompt, self.images = backbone, prompt, images
-        self.max_epoch = max_epoch
-        self.span = max(1, VIEWS_AHEAD // len(images))
-        self.labels = torch.tensor([item.label for item in images.data_source], device=backbone.device)
+    def __init__(self, encoder: Encoder, prompt: VisualPrompt | None, images: DatasetWrapper, max_epoch: int):
+        self.encoder, self.prompt, self.images = encoder, prompt, images
+        self.epochs = min(max_epoch, images.reused_views or max_epoch)
+        device = encoder.backbone.device
+        self.span = max(1, VIEWS_AHEAD.get(device.type, 512) // len(images))
+        self.labels = torch.tensor([item.label for item in images.data_source], device=device)
         self._block, self._features = -1, None
 
     def epoch(self, epoch: int) -> Tensor:
         """Features (N, D) of all training images as seen in one epoch."""
+        epoch = self.images.view_of(epoch)
         block = epoch // self.span
         if block != self._block:
             first = block * self.span
-            views = _Views(self.images, range(first, min(first + self.span, self.max_epoch)))
-            workers = usable_workers(self.images.cfg)
-            features, _ = encode_images(self.backbone, views, self.prompt, workers, "training views")
-            self._block, self._features = block, features.view(-1, len(self.images), features.shape[-1])
+            epochs = range(first, min(first + self.span, self.epochs))
+            self._block, self._features = block, self.encoder.views(self.images, self.prompt, epochs)
         return self._features[epoch - block * self.span]
 
 
@@ -64,4 +152,16 @@ class _Views(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         epoch, image = divmod(index, len(self.images))
-        return self.images.load(image, self.epochs[epoch])
+        return {"img": self.images.load(image, self.epochs[epoch])["img"]}
+
+
+def _digest_of_files(items: Sequence[Datum]) -> str:
+    """Names the content of image files by their paths, sizes and times of change, in order."""
+    digest = hashlib.sha256()
+    for item in items:
+        try:
+            status = os.stat(item.impath)
+        except OSError as error:
+            raise InputError(f"image '{item.impath}' cannot be read ({error.strerror})") from error
+        digest.update(f"{os.path.abspath(item.impath)}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()

@@ -1,42 +1,77 @@
-"""Arithmetic of the training step: fp32, bf16 autocast, or fp16 autocast with a scaled loss."""
+"""Arithmetic of a training step or of encoding: fp32, TF32, bf16 autocast, or fp16 autocast with a scaled loss."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dassl.errors import unknown_name
 
+NAMES = ("fp32", "tf32", "bf16", "amp")
+
 
 class Precision:
-    """Autocast context and optimiser step of a setting PREC.
+    """Arithmetic of a setting PREC.
 
     Args:
-        name: "fp32"; "bf16"; "amp": fp16 with gradient scaling on CUDA, bf16 on the CPU, which has no fast fp16.
-        device: where training runs.
+        name: "fp32"; "tf32": fp32 whose large products are rounded to ten bits on CUDA, plain fp32 elsewhere; "bf16";
+            "amp": fp16 with gradient scaling on CUDA, bf16 on the CPU, which has no fast fp16.
+        device: where it runs.
+        setting: the configuration key, for the error message.
 
     Raises:
-        InputError: unknown setting.
+        InputError: unknown name.
     """
 
-    def __init__(self, name: str, device: torch.device):
-        if name not in ("fp32", "bf16", "amp"):
-            raise unknown_name("precision (PREC)", name, ("fp32", "bf16", "amp"))
-        self.device = device.type
+    def __init__(self, name: str, device: torch.device, setting: str = "PREC"):
+        if name not in NAMES:
+            raise unknown_name(f"precision ({setting})", name, NAMES)
+        self.name, self.device = name, device.type
         half = torch.float16 if name == "amp" and self.device == "cuda" else torch.bfloat16
-        self.dtype = None if name == "fp32" else half
+        self.dtype = half if name in ("bf16", "amp") else None
         self.scaler = torch.amp.GradScaler(self.device) if self.dtype is torch.float16 else None
+        if self.dtype is torch.bfloat16 and self.device == "cpu" and not _cpu_has_bf16():
+            print(f"{setting} {name}: this processor has no bf16 arithmetic; fp32 is many times faster here")
 
-    def autocast(self) -> contextlib.AbstractContextManager:
-        return torch.autocast(self.device, self.dtype) if self.dtype else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def autocast(self) -> Iterator[None]:
+        """A forward pass in this block is computed in this precision."""
+        with self.products(), torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
+            yield
 
-    def step(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
-        """One optimiser step on a loss."""
-        optimizer.zero_grad()
+    @contextlib.contextmanager
+    def products(self) -> Iterator[None]:
+        """Large products of fp32 in this block, those of a backward pass too, are rounded if TF32 is asked for."""
+        before = torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = before or self.name == "tf32"
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32 = before
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """The loss to go backward from."""
+        return loss if self.scaler is None else self.scaler.scale(loss)
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """One optimiser step on gradients of a scaled loss."""
         if self.scaler is None:
-            loss.backward()
             optimizer.step()
             return
-        self.scaler.scale(loss).backward()
         self.scaler.step(optimizer)
         self.scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What an interrupted run needs to go on with the same scale."""
+        return {} if self.scaler is None else self.scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.scaler is not None and state:
+            self.scaler.load_state_dict(state)
+
+
+def _cpu_has_bf16() -> bool:
+    has = getattr(torch.cpu, "get_capabilities", dict)()
+    return not has or any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

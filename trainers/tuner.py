@@ -1,27 +1,32 @@
 """What all methods share: a frozen backbone, something small that is learned, a loss, and how it is run and saved."""
 
+import contextlib
 import json
-from collections.abc import Iterable
+import math
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip import VisualPrompt, build_backbone
-from dassl.data import DatasetWrapper
+from clip import Backbone, VisualPrompt, build_backbone
 from dassl.data.samplers import epoch_order
-from dassl.data.transforms import build_transform
 from dassl.engine import TrainerX
-from dassl.errors import InputError
+from dassl.errors import InputError, unknown_name
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import seeded, stream_seed
+from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.check import check_images
 from prompts import Prompts, load_prompts
-from trainers import checkpoint
-from trainers.features import FeatureStream, encode_images
+from trainers import checkpoint, lockstep
+from trainers.context import TextContext
+from trainers.features import Encoder, FeatureStream
 from trainers.precision import Precision
+
+_LIVE: WeakValueDictionary[tuple, Backbone] = WeakValueDictionary()
 
 
 class PromptTuner(TrainerX):
@@ -30,11 +35,16 @@ class PromptTuner(TrainerX):
     Attributes:
         defaults: the method's settings, the node TRAINER.<NAME> of the configuration.
         visual_prompt: what `build_prompts` puts into the image tower; None for nothing.
-        backbone: the frozen model, on the device.
+        context: the text context, for methods whose text features are those of its prompts.
+        backbone: the frozen model, on the device; runs in one process share it.
+        encoder: the backbone's features of sentences and images, kept on disk.
         classnames: names of the classes at hand, in label order.
+        logged: a context manager around everything that the run prints.
     """
 
     visual_prompt: VisualPrompt | None = None
+    context: TextContext | None = None
+    logged = contextlib.nullcontext
 
     def build_prompts(self) -> nn.Module:
         """Build what the method needs; returns the module that is learned (without parameters: nothing to train)."""
@@ -80,7 +90,7 @@ class PromptTuner(TrainerX):
 
     def build_data_loader(self) -> None:
         """The backbone comes first: it decides the size and normalisation of the images."""
-        self.backbone = build_backbone(self.cfg.MODEL.BACKBONE.NAME, self.cfg.MODEL.BACKBONE.PATH).to(self.device)
+        self.backbone = _shared_backbone(self.cfg, self.device)
         self.cfg = self.cfg.clone()
         self.cfg.defrost()
         self.cfg.INPUT.SIZE = (self.backbone.image_size, self.backbone.image_size)
@@ -89,6 +99,7 @@ class PromptTuner(TrainerX):
             list(self.backbone.pixel_std),
         )
         self.cfg.freeze()
+        self.encoder = Encoder(self.backbone, self.cfg)
         super().build_data_loader()
         parts = (self.dm.dataset.train_x, self.dm.dataset.val, self.dm.dataset.test)
         check_images(item.impath for part in parts for item in part or ())
@@ -109,14 +120,18 @@ class PromptTuner(TrainerX):
         self.register_model("prompt_learner", self.learner, self.optim, self.sched)
         self.stream = None
         if self.cfg.FEATURES == "ahead" and self.image_tower_is_frozen:
-            self.stream = FeatureStream(
-                self.backbone, self.visual_prompt, self.train_loader_x.dataset, self.cfg.OPTIM.MAX_EPOCH
-            )
+            images = self.train_loader_x.dataset
+            self.stream = FeatureStream(self.encoder, self.visual_prompt, images, self.cfg.OPTIM.MAX_EPOCH)
 
     @property
     def image_tower_is_frozen(self) -> bool:
         prompt = self.visual_prompt
         return prompt is None or prompt.values is None or not prompt.values.requires_grad
+
+    @property
+    def stackable(self) -> bool:
+        """Whether a step's prompts can be encoded together with those of other runs."""
+        return self.context is not None and self.stream is not None and not self.settings.get("TEXT_DROPOUT", False)
 
     def set_model_mode(self, mode: str = "train", names=None) -> None:
         """The backbone stays in evaluation mode, but for the text tower's dropout where TEXT_DROPOUT asks for it."""
@@ -126,6 +141,7 @@ class PromptTuner(TrainerX):
     def epoch_batches(self) -> Iterable[dict]:
         """Batches with image features where they are encoded ahead, else with pixels; the same images either way."""
         if self.stream is None:
+            self.train_loader_x.dataset.decode_all()
             return self.train_loader_x
         features = self.stream.epoch(self.epoch)
         order = torch.tensor(epoch_order(len(features), max(self.cfg.SEED, 0), self.epoch), device=self.device)
@@ -136,20 +152,54 @@ class PromptTuner(TrainerX):
             for chosen in order[:whole].split(size)
         ]
 
-    def forward_backward(self, batch: dict) -> dict[str, Tensor]:
+    def train(self) -> None:
+        lockstep.train_together([self])
+
+    def walk(self) -> Iterator[dict]:
+        """The training as a sequence of batches; who takes one steps on it before taking the next."""
+        self.before_train()
+        for epoch in range(self.start_epoch, self.max_epoch):
+            self.epoch = epoch
+            self.before_epoch()
+            self.set_model_mode("train")
+            self._losses: list[Tensor] = []
+            self._meters, started, lr = MetricMeter(), time.time(), self.get_current_lr()
+            batches = self.epoch_batches()
+            self.num_batches = len(batches)
+            for self.batch_idx, batch in enumerate(batches):
+                yield batch
+                self.report(self._meters, time.time() - started, lr)
+            self._read_losses()
+            self.after_epoch()
+        self.after_train()
+
+    def forward(self, batch: dict) -> Tensor:
+        """The loss of a batch; nothing in a step waits for the device."""
         batch = {key: value.to(self.device) if torch.is_tensor(value) else value for key, value in batch.items()}
         # Whatever a method draws while training (dropout) is a function of seed, epoch and step alone.
         torch.manual_seed(stream_seed("step", self.cfg.SEED, self.epoch, self.batch_idx))
         with self.precision.autocast():
             logits, parts = self.loss(batch)
             total = sum(parts.values())
-        self.detect_anomaly(total)
-        self.precision.step(total, self.optim)
+        accuracy = (logits.argmax(1) == batch["label"]).float().mean() * 100
+        self._losses.append(total.detach())
+        self._meters.update({"loss": total, **parts, "acc": accuracy})
+        return total
+
+    def update(self) -> None:
+        """Step on the gradients; the learning rate follows at the end of the epoch."""
+        self.precision.step(self.optim)
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        self.write_scalar("train/loss", total.item(), self.epoch * self.num_batches + self.batch_idx)
-        accuracy = (logits.argmax(1) == batch["label"]).float().mean() * 100
-        return {"loss": total.detach(), **{name: part.detach() for name, part in parts.items()}, "acc": accuracy}
+
+    def _read_losses(self) -> None:
+        """Fetch the epoch's losses from the device; one that is not finite ends the run before anything is kept."""
+        for index, loss in enumerate(read_values(self._losses)):
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss is {loss} in epoch {self.epoch + 1}, step {index + 1}; lower OPTIM.LR?"
+                )
+            self.write_scalar("train/loss", loss, self.epoch * self.num_batches + index)
 
     def evaluate(self) -> dict[str, dict]:
         """Test as the protocol asks; all metrics by the classes they are of, kept in `evaluation`."""
@@ -174,7 +224,8 @@ class PromptTuner(TrainerX):
             items, names = dataset.test, dataset.classnames
         else:
             items, names = dataset.test_of(which)
-        features, labels = self._evaluation_features(items, split)
+        prompt = self.visual_prompt and self.visual_prompt.detached()
+        features, labels = self.encoder.images(items, prompt, f"{split} images")
         trained_on, self.classnames = self.classnames, names
         self.set_classes(names)
         print(f"Evaluate on the *{split}* set" + ("" if which == "all" else f", {which} classes"))
@@ -186,12 +237,6 @@ class PromptTuner(TrainerX):
         self.classnames = trained_on
         self.set_classes(trained_on)
         return next(iter(results.values()))
-
-    def _evaluation_features(self, items: list, split: str) -> tuple[Tensor, Tensor]:
-        images = DatasetWrapper(self.cfg, items, build_transform(self.cfg, is_train=False))
-        workers = min(self.test_loader.num_workers, 1 + len(items) // 100)
-        prompt = self.visual_prompt and self.visual_prompt.detached()
-        return encode_images(self.backbone, images, prompt, workers, f"{split} images")
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be loaded."""
@@ -218,7 +263,7 @@ class PromptTuner(TrainerX):
         if keep:
             self.save_model(self.epoch, self.output_dir)
         state = {"epoch": self.epoch + 1, "best_result": self.best_result, "history": self.history["train/loss"]}
-        checkpoint.save_state(Path(self.output_dir), self.identity(), self.learner, self.optim, self.sched, state)
+        checkpoint.save_state(Path(self.output_dir), self.identity(), self._resumable(), state)
 
     def after_train(self) -> None:
         if self.cfg.TEST.FINAL_MODEL == "best_val":
@@ -227,10 +272,25 @@ class PromptTuner(TrainerX):
             self.evaluate()
 
     def resume_model_if_exist(self, directory: str) -> int:
-        state = checkpoint.load_state(Path(directory), self.identity(), self.learner, self.optim, self.sched)
+        state = checkpoint.load_state(Path(directory), self.identity(), self._resumable())
         if state is None:
             return 0
         self.best_result = state["best_result"]
         self.history["train/loss"] = [tuple(entry) for entry in state["history"]]
         print(f"Resumed from '{directory}' after epoch {state['epoch']}")
         return state["epoch"]
+
+    def _resumable(self) -> dict[str, Any]:
+        return {"learner": self.learner, "optim": self.optim, "sched": self.sched, "precision": self.precision}
+
+
+def _shared_backbone(cfg, device: torch.device) -> Backbone:
+    """The backbone that a living run of this process has already, else a new one; no process holds two copies."""
+    key = (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PATH, cfg.TEXT_PADDING, str(device))
+    backbone = _LIVE.get(key)
+    if backbone is None:
+        if cfg.TEXT_PADDING not in ("longest", "context"):
+            raise unknown_name("text padding (TEXT_PADDING)", cfg.TEXT_PADDING, ("longest", "context"))
+        backbone = _LIVE[key] = build_backbone(*key[:2]).to(device)
+        backbone.pad_text = cfg.TEXT_PADDING == "context"
+    return backbone

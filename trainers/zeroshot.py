@@ -1,7 +1,6 @@
 """Zero-shot classification with a hand-written prompt."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dassl.engine import TRAINER_REGISTRY
 from trainers.tuner import PromptTuner
@@ -17,8 +16,7 @@ class ZeroShot(PromptTuner):
         return nn.Module()
 
     def set_classes(self, classnames: list[str]) -> None:
-        sentences = [self.settings.TEMPLATE.format(name) for name in classnames]
-        self._text = F.normalize(self.backbone.encode_sentences(sentences), dim=-1)
+        self._text = self.encoder.sentences([self.settings.TEMPLATE.format(name) for name in classnames])
 
     def text_features(self) -> Tensor:
         return self._text

@@ -2,9 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from yacs.config import CfgNode
 
@@ -13,12 +16,15 @@ from dassl.data.samplers import build_sampler
 from dassl.data.transforms import build_transform
 from dassl.utils import read_image, seeded, stream_seed
 
+DECODED_BYTES = 128e6
+
 
 class DatasetWrapper(Dataset):
     """Images of a list of Datum as tensors.
 
     In training each view is a pure function of (seed, epoch, image): it does not depend on the order, the number of
-    workers or what was drawn before. `set_epoch` says which epoch; it must be called before workers start.
+    workers or what was drawn before. `set_epoch` says which epoch; it must be called before workers start. With
+    DATALOADER.REUSED_VIEWS n, epoch e shows the views of epoch e mod n.
 
     Items are dictionaries: "img" (3, H, W), "label", "domain", "impath", "index"; "img2" … for K_TRANSFORMS above 1
     and "img0" (the plain resized image) with RETURN_IMG0.
@@ -32,10 +38,30 @@ class DatasetWrapper(Dataset):
         self.seed = max(cfg.SEED, 0)
         self.epoch = 0
         self.views = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
+        self.reused_views = cfg.DATALOADER.REUSED_VIEWS
         self.plain = build_transform(cfg, is_train=False) if cfg.DATALOADER.RETURN_IMG0 else None
+        self._decoded: dict[int, Image.Image] = {}
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+
+    def view_of(self, epoch: int) -> int:
+        """The epoch whose views an epoch shows: its own, unless views are reused."""
+        return epoch % self.reused_views if self.reused_views else epoch
+
+    def decode_all(self) -> None:
+        """Decode every image now and keep it; those beyond DECODED_BYTES in all are decoded at each use.
+
+        Called before workers start, who inherit what was decoded.
+        """
+        if self._decoded:
+            return
+        paths = [item.impath for item in self.data_source]
+        total = accumulate(_decoded_bytes(path) for path in paths)
+        kept = [index for index, size in enumerate(total) if size <= DECODED_BYTES]
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            images = pool.map(read_image, (paths[index] for index in kept))
+            self._decoded = dict(zip(kept, images, strict=True))
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -47,7 +73,8 @@ class DatasetWrapper(Dataset):
         """The item of an image as it is seen in a given epoch."""
         item = self.data_source[index]
         output = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
-        image = read_image(item.impath)
+        image = self._decoded.get(index) or read_image(item.impath)
+        epoch = self.view_of(epoch)
         for k in range(self.views):
             output[f"img{k + 1}" if k else "img"] = self._view(image, item, epoch, k)
         if self.plain is not None:
@@ -64,6 +91,14 @@ class DatasetWrapper(Dataset):
         name = "/".join(Path(item.impath).parts[-2:])
         with seeded(stream_seed("view", self.seed, epoch, name, k)):
             return self.transform(image)
+
+
+def _decoded_bytes(path: str) -> int:
+    try:
+        with Image.open(path) as image:
+            return 3 * image.width * image.height
+    except OSError:
+        return 0  # decoding it names what is wrong
 
 
 def usable_workers(cfg: CfgNode) -> int:
