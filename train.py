@@ -9,20 +9,28 @@ python train.py --trainer BiomedDPT … TRAINER.BIOMEDDPT.L1_LAMBDA 20.0 OPTIM.M
 
 import argparse
 import contextlib
-import difflib
-import json
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from dassl.errors import InputError, exit_code
 
 try:
-    from sweep.run import MARKER, RESULTS_FILE, Run, is_complete, read_results, write_results
+    from sweep.run import (
+        MARKER,
+        RESULTS_FILE,
+        Run,
+        is_complete,
+        read_results,
+        refuse_other_settings,
+        write_results,
+    )
 except ModuleNotFoundError as error:
     hint = "install requirements.txt, or activate what the scripts made: source .venv/bin/activate"
     print(f"error: {error}; {hint}", file=sys.stderr)
@@ -30,9 +38,6 @@ except ModuleNotFoundError as error:
 
 PROJECT = Path(__file__).resolve().parent
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "numpy", "scipy", "scikit-learn")
-# Settings that may differ between a stored run and its continuation: they do not change the numbers.
-WITHOUT_EFFECT = {"OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATASET.ROOT", "TRAIN.PRINT_FREQ"}
-WITHOUT_EFFECT |= {"DATALOADER.NUM_WORKERS"}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -64,12 +69,31 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for bad input."""
-    args = parse_args(argv)
-    return exit_code(lambda: run(args), "the same command goes on from the last finished epoch")
+    return run_together([parse_args(argv)])
 
 
-def run(args: argparse.Namespace) -> None:
-    """One run from arguments to result files; a complete one is not repeated."""
+def run_together(commands: list[argparse.Namespace]) -> int:
+    """Carry out one command line, or train the runs of several side by side; returns the exit code."""
+
+    def work() -> None:
+        jobs = [job for job in map(prepare, commands) if job is not None]
+        if jobs:
+            train(jobs)
+
+    return exit_code(work, "the same command goes on from the last finished epoch")
+
+
+@dataclass
+class Job:
+    """A run to be carried out: its configuration, what it is called and where its files go."""
+
+    cfg: Any
+    run: Run
+    folder: Path
+
+
+def prepare(args: argparse.Namespace) -> Job | None:
+    """From arguments to a run; None where nothing is left to train: it is complete, or was only to be tested."""
     from configs import Choice, build_cfg  # torch and the model libraries load here, after the arguments were read
 
     if args.shots < 1:
@@ -96,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
     this = Run(choice.protocol, dataset, backbone, choice.trainer, shots, seed)
     if args.eval_only:
         evaluate(cfg, args)
-        return
+        return None
     folder = (
         Path(args.output_dir)
         if args.output_dir
@@ -105,12 +129,15 @@ def run(args: argparse.Namespace) -> None:
     if args.overwrite and folder.is_dir():
         _clear(folder)
     cfg = _with_folder(cfg, folder)
-    _refuse_other_settings(cfg, folder)
+    refuse_other_settings(cfg.dump(), folder)
     if is_complete(folder):
         results = read_results(folder)
         print(f"complete already: {this}\n{headline(results)}\nin '{folder}'; --overwrite runs it again")
-        return
-    train(cfg, this, folder, args.no_train)
+        return None
+    if args.no_train:
+        build(Job(cfg, this, folder))
+        return None
+    return Job(cfg, this, folder)
 
 
 def check_names(method: str, backbone: str, dataset: str) -> None:
@@ -120,38 +147,56 @@ def check_names(method: str, backbone: str, dataset: str) -> None:
     Choice(method, backbone=backbone, dataset=dataset)
 
 
-def train(cfg, this: Run, folder: Path, no_train: bool) -> None:
-    """Train, test and write log.txt, config.yaml, model.pth, results.json and the marker."""
+def build(job: Job):
+    """Build a run's trainer; writes log.txt and config.yaml. What the trainer prints later goes to the same log."""
     from dassl.engine import build_trainer
-    from dassl.utils import collect_env_info, set_random_seed
+    from dassl.utils import collect_env_info, open_log, printing_to, set_random_seed
 
+    job.folder.mkdir(parents=True, exist_ok=True)
+    log = open_log(str(job.folder))
     started = time.time()
-    with _logged(folder):
-        (folder / "config.yaml").write_text(cfg.dump())
-        print(f"{this}\n{collect_env_info()}")
-        set_random_seed(max(cfg.SEED, 0))
-        trainer = build_trainer(cfg)
+    with printing_to(log):
+        (job.folder / "config.yaml").write_text(job.cfg.dump())
+        print(f"{job.run}\n{collect_env_info()}")
+        set_random_seed(max(job.cfg.SEED, 0))
+        trainer = build_trainer(job.cfg)
         print(f"learned parameters: {trainer.learned_parameters:,}")
-        built = time.time()
-        if no_train:
-            return
-        if trainer.learned_parameters:
-            trainer.train()
-        else:
-            trainer.evaluate()
-        results = {
-            **this.as_dict(),
-            "variant": "published" if cfg.PUBLISHED else "clean",
-            "metrics": with_harmonic_mean(trainer.evaluation),
-            "learned_parameters": trainer.learned_parameters,
-            "split": trainer.dm.dataset.split and trainer.dm.dataset.split.about(),
-            "loss_per_epoch": _epoch_means(trainer.history["train/loss"], cfg.OPTIM.MAX_EPOCH),
-            "seconds": {"build": round(built - started, 2), "train_and_test": round(time.time() - built, 2)},
-            "environment": environment(trainer.device),
-        }
-        (folder / "checkpoint.pth").unlink(missing_ok=True)
-        write_results(folder, results)
-        print(f"{headline(results)}\ntook {timedelta(seconds=round(time.time() - started))}; results in '{folder}'")
+    trainer.logged = lambda: printing_to(log)
+    trainer.seconds_to_build = time.time() - started
+    return trainer
+
+
+def train(jobs: list[Job]) -> None:
+    """Train, test and write results.json and the marker of each run."""
+    from trainers.lockstep import train_together
+
+    trainers = [build(job) for job in jobs]
+    started = time.time()
+    train_together([trainer for trainer in trainers if trainer.learned_parameters])
+    for job, trainer in zip(jobs, trainers, strict=True):
+        with trainer.logged():
+            if not trainer.learned_parameters:
+                trainer.evaluate()
+            finish(job, trainer, {"train_and_test": round(time.time() - started, 2), "runs_side_by_side": len(jobs)})
+
+
+def finish(job: Job, trainer, timing: dict) -> None:
+    """Write the results of a run that was trained and tested, then its marker."""
+    cfg = job.cfg
+    results = {
+        **job.run.as_dict(),
+        "variant": "published" if cfg.PUBLISHED else "clean",
+        "metrics": with_harmonic_mean(trainer.evaluation),
+        "learned_parameters": trainer.learned_parameters,
+        "split": trainer.dm.dataset.split and trainer.dm.dataset.split.about(),
+        "loss_per_epoch": _epoch_means(trainer.history["train/loss"], cfg.OPTIM.MAX_EPOCH),
+        "seconds": {"build": round(trainer.seconds_to_build, 2), **timing},
+        "environment": environment(trainer.device),
+    }
+    (job.folder / "checkpoint.pth").unlink(missing_ok=True)
+    write_results(job.folder, results)
+    took = timedelta(seconds=round(trainer.seconds_to_build + timing["train_and_test"]))
+    print(f"{headline(results)}\ntook {took}; results in '{job.folder}'")
 
 
 def evaluate(cfg, args: argparse.Namespace) -> None:
@@ -207,18 +252,6 @@ def environment(device) -> dict:
     }
 
 
-@contextlib.contextmanager
-def _logged(folder: Path):
-    from dassl.utils.logger import restore_stdout, setup_logger
-
-    folder.mkdir(parents=True, exist_ok=True)
-    setup_logger(str(folder))
-    try:
-        yield
-    finally:
-        restore_stdout()
-
-
 def _with_folder(cfg, folder: Path):
     cfg = cfg.clone()
     cfg.defrost()
@@ -233,34 +266,6 @@ def _clear(folder: Path) -> None:
     if not any((folder / name).exists() for name in known) and any(folder.iterdir()):
         raise InputError(f"--overwrite: '{folder}' does not look like a run's folder; it is left alone")
     shutil.rmtree(folder)
-
-
-def _refuse_other_settings(cfg, folder: Path) -> None:
-    """Refuse a folder whose run was made with other settings, showing the difference."""
-    import yaml
-
-    stored = folder / "config.yaml"
-    started = is_complete(folder) or (folder / "checkpoint.pth").is_file()
-    if not started or not stored.is_file():
-        return
-    old, new = _effective(yaml.safe_load(stored.read_text())), _effective(yaml.safe_load(cfg.dump()))
-    if old != new:
-        lines = difflib.unified_diff(old, new, "stored", "asked for", n=0, lineterm="")
-        difference = "\n".join(line for line in lines if not line.startswith("@@"))
-        raise InputError(
-            f"'{folder}' holds a run with other settings; --overwrite replaces it, --output-dir keeps it:\n{difference}"
-        )
-
-
-def _effective(settings: dict, prefix: str = "") -> list[str]:
-    """The settings that have an effect, one line each."""
-    lines = []
-    for key, value in sorted(settings.items()):
-        if isinstance(value, dict):
-            lines += _effective(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}" not in WITHOUT_EFFECT:
-            lines.append(f"{prefix}{key}: {json.dumps(value)}")
-    return lines
 
 
 def _epoch_means(history: list[tuple[int, float]], epochs: int) -> list[float]:

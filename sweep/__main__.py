@@ -38,6 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--output", type=Path, default=None, help="root of all run folders (default: output, or output_published)")
     add("--published", action="store_true")
     add("--slots", type=int, default=0, help="runs at a time (default: one per GPU, or by the number of cores)")
+    add("--stack", type=int, default=0, help="runs trained side by side in a process; 1 for none (default: by device)")
     add("opts", nargs="*", metavar="KEY VALUE", help="settings for every run")
     return parser.parse_intermixed_args(argv)
 
@@ -60,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         check_names(method, args.backbone, dataset)
     plan = make_plan(args.protocol, args.datasets, args.backbone, args.methods, args.shots, args.seeds)
     words = (["--root", args.root] if args.root else []) + (["--published"] if args.published else [])
-    failures = execute(plan, args.output, words, args.opts, args.slots)
+    failures = execute(plan, args.output, words, args.opts, args.slots, args.stack)
     print_tables(args)
     print(f"\ntook {timedelta(seconds=round(time.time() - started))}; every run's files are in '{args.output}'")
     if failures:

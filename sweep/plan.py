@@ -33,3 +33,12 @@ def make_plan(
         for seed in seeds
     }
     return sorted(cells, key=lambda run: (run.dataset, -run.shots, run.method, run.seed))
+
+
+def stacks(runs: Iterable[Run], most: int, across_shots: bool = False) -> list[list[Run]]:
+    """Groups of at most `most` runs that can be trained side by side: those that differ in seed, or also in shots."""
+    alike: dict[tuple, list[Run]] = {}
+    for run in runs:
+        key = (run.protocol, run.dataset, run.backbone, run.method, None if across_shots else run.shots)
+        alike.setdefault(key, []).append(run)
+    return [group[k : k + most] for group in alike.values() for k in range(0, len(group), most)]

@@ -10,7 +10,7 @@ from PIL import Image
 import train
 from datasets.phantom import Phantom
 from datasets.splits import make_split
-from tests.make_model import small_model
+from tools.random_model import small_model
 
 FAST = ["OPTIM.MAX_EPOCH", "2"]
 

@@ -14,7 +14,7 @@ from clip import VisualPrompt, build_backbone
 from dassl.errors import InputError
 from datasets.phantom import Phantom
 from datasets.splits import make_split
-from tests.make_model import full_size_model, hub_cache, small_model
+from tools.random_model import full_size_model, hub_cache, small_model
 
 PROJECT = Path(__file__).resolve().parent.parent
 SENTENCES = [

@@ -39,7 +39,7 @@ def test_any_number_of_workers(build, reference):
 
 @pytest.mark.parametrize("extra", [[], ["TRAINER.BIOMEDDPT.TEXT_DROPOUT", True]])
 def test_interrupted_and_resumed(build, monkeypatch, extra):
-    monkeypatch.setitem(features.VIEWS_AHEAD, "cpu", 32)  # two epochs to a block: the interrupt falls into one
+    monkeypatch.setitem(features.EPOCHS_AHEAD, "cpu", 2)  # the interrupt falls into a block of two epochs
     whole = losses(build("BiomedDPT", shots=2, opts=[*EPOCHS, *extra]))
     first = build("BiomedDPT", shots=2, opts=[*EPOCHS, *extra])
     finish_epoch = first.after_epoch

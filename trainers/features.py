@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import PIL
 import torch
@@ -24,7 +24,7 @@ from trainers.store import open_store
 
 # A CPU is fastest on batches that stay in its caches, a GPU on batches that fill it.
 ENCODE_BATCH = {"cpu": 16, "cuda": 256}
-VIEWS_AHEAD = {"cpu": 512, "cuda": 8192}
+EPOCHS_AHEAD = {"cpu": 16, "cuda": 128}
 FORMAT = 1  # raise it when the same inputs come to give other features
 
 
@@ -52,20 +52,33 @@ class Encoder:
         """Normalised features (N, D) fp32 and labels (N,) of images as they are tested, on the backbone's device."""
         wrapper = DatasetWrapper(self.cfg, items, build_transform(self.cfg, is_train=False))
         workers = min(usable_workers(self.cfg), 1 + len(items) // 100)
-        features = self._kept("images", {}, items, prompt, lambda: self._encode(wrapper, prompt, workers, describe))
+        batch = ENCODE_BATCH.get(self.backbone.device.type, 64)
+
+        def encode(_) -> Iterator[Tensor]:
+            yield torch.cat(list(self._encode(wrapper, prompt, batch, workers, describe)))
+
+        if prompt is not None and prompt.values is not None:  # a learned prompt serves one run
+            (features,) = encode(None)
+        else:
+            (features,) = self._kept("images", [{}], [items], prompt, encode)
         labels = torch.tensor([item.label for item in items], device=self.backbone.device)
         return features, labels
 
     def views(self, images: DatasetWrapper, prompt: VisualPrompt | None, epochs: range) -> Tensor:
-        """Normalised features (E, N, D) fp32 of all training images as they are seen in each of E epochs."""
+        """Normalised features (E, N, D) fp32 of all training images as they are seen in each of E epochs.
 
-        def encode() -> Tensor:
+        An image's views in these epochs are one entry and one batch: which other images a run has, makes no
+        difference to its numbers, and runs share what they have in common.
+        """
+
+        def encode(missing: list[int]) -> Iterator[Tensor]:
             images.decode_all()
-            return self._encode(_Views(images, epochs), prompt, usable_workers(self.cfg), "training views")
+            views = _Views(images, missing, epochs)
+            return self._encode(views, prompt, len(epochs), usable_workers(self.cfg), "training views")
 
-        key = {"seed": images.seed, "epochs": [epochs.start, epochs.stop]}
-        features = self._kept("views", key, images.data_source, prompt, encode)
-        return features.view(len(epochs), len(images), -1)
+        items = images.data_source
+        keys = [{"seed": images.seed, "epochs": [epochs.start, epochs.stop]}] * len(items)
+        return torch.stack(self._kept("views", keys, [[item] for item in items], prompt, encode), dim=1)
 
     def _about(self) -> dict:
         device = self.backbone.device
@@ -78,55 +91,58 @@ class Encoder:
         }
 
     def _kept(
-        self, kind: str, key: dict, items: Sequence[Datum], prompt: VisualPrompt | None, encode: Callable[[], Tensor]
-    ) -> Tensor:
-        """Features from the store; those under a learned prompt are of one run only, and not kept."""
-        if prompt is not None and prompt.values is not None:
-            return encode()
-        files = _digest_of_files(items)
-        key = {
+        self,
+        kind: str,
+        keys: list[dict],
+        files: list[Sequence[Datum]],
+        prompt: VisualPrompt | None,
+        encode: Callable[[list[int]], Iterable[Tensor]],
+    ) -> list[Tensor]:
+        """Features from the store, on the device; each entry depends on its own files."""
+        about = {
             **self._about(),
-            **key,
             "prompt": prompt and [prompt.tokens, prompt.depth, prompt.placement],
             "precision": self.precision.name,
             "transform": self.cfg.INPUT.dump(),
             "libraries": [torchvision.__version__, PIL.__version__],
-            "files": files,
         }
+        digests = [_digest_of_files(items) for items in files]
+        keys = [{**about, **key, "files": digest} for key, digest in zip(keys, digests, strict=True)]
 
-        def compute() -> dict[str, Tensor]:
-            features = encode()
-            if _digest_of_files(items) != files:
-                raise InputError("image files changed while they were encoded; start again when they are at rest")
-            return {"features": features}
+        def compute(missing: list[int]) -> Iterator[dict[str, Tensor]]:
+            for place, features in zip(missing, encode(missing), strict=True):
+                if _digest_of_files(files[place]) != digests[place]:
+                    raise InputError("image files changed while they were encoded; start again when they are at rest")
+                yield {"features": features}
 
-        return self.store.get(kind, key, compute)["features"].to(self.backbone.device)
+        kept = self.store.get_many(kind, keys, compute)
+        return [entry["features"].to(self.backbone.device) for entry in kept]
 
     @torch.no_grad()
-    def _encode(self, images: Dataset, prompt: VisualPrompt | None, workers: int, describe: str) -> Tensor:
+    def _encode(
+        self, images: Dataset, prompt: VisualPrompt | None, batch_size: int, workers: int, describe: str
+    ) -> Iterator[Tensor]:
+        """Normalised features of one batch after the other."""
         device = self.backbone.device
-        on_gpu = device.type == "cuda"
-        loader = DataLoader(images, ENCODE_BATCH.get(device.type, 64), num_workers=workers, pin_memory=on_gpu)
-        features = []
+        loader = DataLoader(images, batch_size, num_workers=workers, pin_memory=device.type == "cuda")
         for batch in tqdm(loader, desc=f"encoding {describe}", unit="batch", delay=2, mininterval=2):
             with self.precision.autocast():
                 encoded = self.backbone.encode_image(batch["img"].to(device, non_blocking=True), prompt)
-            features.append(F.normalize(encoded.float(), dim=-1))
-        return torch.cat(features)
+            yield F.normalize(encoded.float(), dim=-1)
 
 
 class FeatureStream:
     """Features of the training views of every epoch, encoded some epochs ahead.
 
-    The blocks of epochs lie on a fixed grid, so that a resumed run encodes the very batches of an undisturbed one,
-    and methods that train for a different number of epochs share what they have in common.
+    The blocks of epochs lie on a fixed grid, so that a resumed run, or one with other shots, encodes the very batches
+    of an undisturbed one, and methods that train for a different number of epochs share what they have in common.
     """
 
     def __init__(self, encoder: Encoder, prompt: VisualPrompt | None, images: DatasetWrapper, max_epoch: int):
         self.encoder, self.prompt, self.images = encoder, prompt, images
         self.epochs = min(max_epoch, images.reused_views or max_epoch)
         device = encoder.backbone.device
-        self.span = max(1, VIEWS_AHEAD.get(device.type, 512) // len(images))
+        self.span = EPOCHS_AHEAD.get(device.type, 16)
         self.labels = torch.tensor([item.label for item in images.data_source], device=device)
         self._block, self._features = -1, None
 
@@ -142,17 +158,17 @@ class FeatureStream:
 
 
 class _Views(Dataset):
-    """All images in each of several epochs, one epoch after the other."""
+    """Some images in each of several epochs, one image after the other."""
 
-    def __init__(self, images: DatasetWrapper, epochs: range):
-        self.images, self.epochs = images, epochs
+    def __init__(self, images: DatasetWrapper, places: list[int], epochs: range):
+        self.images, self.places, self.epochs = images, places, epochs
 
     def __len__(self) -> int:
-        return len(self.epochs) * len(self.images)
+        return len(self.epochs) * len(self.places)
 
     def __getitem__(self, index: int) -> dict:
-        epoch, image = divmod(index, len(self.images))
-        return {"img": self.images.load(image, self.epochs[epoch])["img"]}
+        image, epoch = divmod(index, len(self.epochs))
+        return {"img": self.images.load(self.places[image], self.epochs[epoch])["img"]}
 
 
 def _digest_of_files(items: Sequence[Datum]) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -37,25 +37,35 @@ class Store:
         self.folder, self.limit = folder, limit
 
     def get(self, kind: str, key: dict, compute: Callable[[], Tensors]) -> Tensors:
-        """The tensors of a key, on the CPU, from disk where they are there, else computed and kept.
+        """The tensors of a key, on the CPU, from disk where they are there, else computed and kept."""
+        return self.get_many(kind, [key], lambda _: [compute()])[0]
+
+    def get_many(self, kind: str, keys: Sequence[dict], compute: Callable[[list[int]], Iterable[Tensors]]) -> list:
+        """The tensors of several keys; what is missing is computed together, and each entry kept as soon as it is made.
 
         Args:
             kind: names the sub-folder.
-            key: everything that the tensors depend on, as JSON.
-            compute: makes them; must not ask the store for anything.
+            keys: for each entry, everything that its tensors depend on, as JSON.
+            compute: makes the entries of the given places, in their order; must not ask the store for anything.
         """
         if self.limit <= 0:
-            return _on_cpu(compute())
-        text = json.dumps(key, sort_keys=True)
-        path = self.folder / kind / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
-        found = _read(path, text)
-        if found is not None:
-            return found
-        with _lock(path):
-            found = _read(path, text)  # another process may have made it meanwhile
-            if found is None:
-                found = _on_cpu(compute())
-                self._write(path, text, found)
+            return [_on_cpu(tensors) for tensors in compute(list(range(len(keys))))]
+        texts = [json.dumps(key, sort_keys=True) for key in keys]
+        names = (hashlib.sha256(text.encode()).hexdigest() for text in texts)
+        paths = [self.folder / kind / f"{name}.safetensors" for name in names]
+        found = [_read(path, text) for path, text in zip(paths, texts, strict=True)]
+        missing = [place for place, tensors in enumerate(found) if tensors is None]
+        with contextlib.ExitStack() as locks:
+            for path in sorted({paths[place] for place in missing}):  # all processes in the same order
+                locks.enter_context(_lock(path))
+            for place in missing:  # another process may have made it meanwhile
+                found[place] = _read(paths[place], texts[place])
+            missing = [place for place in missing if found[place] is None]
+            for place, tensors in zip(missing, compute(missing) if missing else (), strict=True):
+                found[place] = _on_cpu(tensors)
+                self._write(paths[place], texts[place], found[place])
+            if missing:
+                self._trim(keep={paths[place] for place in missing})
         return found
 
     def _write(self, path: Path, key: str, tensors: Tensors) -> None:
@@ -65,11 +75,10 @@ class Store:
         try:
             with atomic_path(path) as temporary:
                 temporary.write_bytes(content)
-            self._trim(keep=path)
         except OSError as error:
             print(f"features are not kept in '{self.folder}' ({error}); the run goes on without")
 
-    def _trim(self, keep: Path) -> None:
+    def _trim(self, keep: set[Path]) -> None:
         """Remove the entries that were not used for the longest time until the rest is within the limit."""
         entries = []
         for path in self.folder.glob("*/*.safetensors"):
@@ -80,7 +89,7 @@ class Store:
         for _, size, path in sorted(entries):
             if total <= self.limit:
                 return
-            if path != keep:
+            if path not in keep:
                 path.unlink(missing_ok=True)
                 _lock_path(path).unlink(missing_ok=True)
                 total -= size

@@ -1,11 +1,13 @@
 """Copies what is printed to a file."""
 
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["Logger", "restore_stdout", "setup_logger"]
+__all__ = ["Logger", "open_log", "printing_to", "restore_stdout", "setup_logger"]
 
 
 class Logger:
@@ -44,12 +46,26 @@ def setup_logger(output: str | None = None) -> None:
         output: a file (.txt or .log), or a folder that gets log.txt; an older log is kept under its own name.
             None leaves printing as it is.
     """
-    if output is None:
-        return
+    if output is not None:
+        sys.stdout = open_log(output)
+
+
+def open_log(output: str) -> Logger:
+    """A stand-in for sys.stdout that also writes to a file or to a folder's log.txt; an older log is kept."""
     path = output if output.endswith((".txt", ".log")) else os.path.join(output, "log.txt")
     if os.path.exists(path):
         os.replace(path, f"{path}-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
-    sys.stdout = Logger(path)
+    return Logger(path)
+
+
+@contextlib.contextmanager
+def printing_to(logger: Logger) -> Iterator[None]:
+    """Send what is printed in this block to a log that was opened before; several runs in turn have one each."""
+    before, sys.stdout = sys.stdout, logger
+    try:
+        yield
+    finally:
+        sys.stdout = before
 
 
 def restore_stdout() -> None:

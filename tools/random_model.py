@@ -1,4 +1,4 @@
-"""Writes random BiomedCLIP-like models in the hub's layout, for tests that need one."""
+"""Writes random BiomedCLIP-like models in the hub's layout, for tests and benchmarks that need one."""
 
 import json
 from pathlib import Path

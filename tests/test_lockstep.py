@@ -1,0 +1,171 @@
+"""Runs trained side by side give what they give alone; steps wait for nothing."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import train
+from clip import BiomedCLIP
+from sweep.plan import make_plan, stacks
+from sweep.run import read_results
+from trainers import lockstep
+from trainers.precision import Precision
+
+EPOCHS = ["OPTIM.MAX_EPOCH", 4, "DATALOADER.TRAIN_X.BATCH_SIZE", 4]
+
+
+def losses(trainer):
+    return np.array([value for _, value in trainer.history["train/loss"]])
+
+
+@pytest.mark.parametrize("method", ["CoOp", "BiomedDPT"])
+def test_seeds_and_shots_side_by_side_equal_separate_runs(build, method):
+    cells = [(1, 1), (2, 1), (1, 2)]
+    alone = [build(method, seed=seed, shots=shots, opts=EPOCHS) for seed, shots in cells]
+    for trainer in alone:
+        trainer.train()
+    together = [build(method, seed=seed, shots=shots, opts=EPOCHS) for seed, shots in cells]
+    lockstep.train_together(together)
+    assert [len(losses(trainer)) for trainer in together] == [8, 8, 16]
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(losses(other), losses(one), rtol=1e-5)
+        torch.testing.assert_close(other.context.ctx, one.context.ctx, atol=1e-5, rtol=1e-4)
+        assert other.evaluation["all"]["accuracy"] == pytest.approx(one.evaluation["all"]["accuracy"], abs=100 / 96)
+
+
+def test_runs_side_by_side_share_the_backbone_and_each_forward_pass(build, monkeypatch):
+    trainers = [build("BiomedDPT", seed=seed, opts=EPOCHS) for seed in (1, 2, 3)]
+    assert len({id(trainer.backbone) for trainer in trainers}) == 1
+    batches = []
+    encode = BiomedCLIP.encode_text
+    monkeypatch.setattr(
+        BiomedCLIP,
+        "encode_text",
+        lambda self, e, m: batches.append((len(e), torch.is_grad_enabled())) or encode(self, e, m),
+    )
+    lockstep.train_together(trainers)
+    assert [size for size, training in batches if training] == [3 * 8] * 8
+
+
+def test_a_stack_that_was_interrupted_goes_on_where_each_run_was(build):
+    whole = [build("BiomedDPT", seed=seed, opts=EPOCHS) for seed in (1, 2)]
+    lockstep.train_together(whole)
+    first = [build("BiomedDPT", seed=seed, opts=EPOCHS) for seed in (1, 2)]
+    finish = first[1].after_epoch
+
+    def interrupt():
+        if first[1].epoch == 1:
+            raise KeyboardInterrupt  # the first run has kept its second epoch, this one has not
+        finish()
+
+    first[1].after_epoch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        lockstep.train_together(first)
+    again = [
+        build("BiomedDPT", seed=seed, opts=[*EPOCHS, "OUTPUT_DIR", run.output_dir])
+        for seed, run in zip((1, 2), first, strict=True)
+    ]
+    lockstep.train_together(again)
+    assert [run.start_epoch for run in again] == [2, 1]
+    for one, other in zip(whole, again, strict=True):
+        np.testing.assert_allclose(losses(other), losses(one), rtol=1e-5)
+
+
+def test_text_dropout_is_drawn_as_in_separate_runs(build):
+    opts = [*EPOCHS, "TRAINER.BIOMEDDPT.TEXT_DROPOUT", True]
+    alone = build("BiomedDPT", seed=2, opts=opts)
+    alone.train()
+    together = [build("BiomedDPT", seed=seed, opts=opts) for seed in (1, 2)]
+    assert not together[0].stackable
+    lockstep.train_together(together)
+    assert losses(together[1]).tolist() == losses(alone).tolist()
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would wait for a GPU: reading a value on the host, and shapes that depend on values."""
+
+    found = ("_local_scalar_dense", "is_nonzero", "aten.nonzero", "aten.equal", "masked_select", "aten.unique")
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += any(name in str(function) for name in self.found)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", ["CoOp", "BiomedDPT"])
+def test_no_step_waits_for_the_device(build, method):
+    trainer = build(method, shots=2, opts=[*EPOCHS, "TRAIN.PRINT_FREQ", 1000])
+    walk = trainer.walk()
+    batch = next(walk)
+    with Waits() as waits:
+        lockstep.step({trainer: batch})
+        assert waits.count == 0
+        float(trainer._losses[0])
+        assert waits.count == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_kept(build, monkeypatch, tmp_path):
+    trainer = build("CoOp", opts=[*EPOCHS, "TRAIN.PRINT_FREQ", 1000])
+    loss = trainer.loss
+    monkeypatch.setattr(trainer, "loss", lambda batch: (loss(batch)[0], {"ce": loss(batch)[1]["ce"] * float("nan")}))
+    with pytest.raises(FloatingPointError, match="the loss is nan in epoch 1, step 1"):
+        trainer.train()
+    assert not list(tmp_path.rglob("checkpoint.pth"))
+
+
+def test_groups_of_runs():
+    plan = make_plan("few_shot", ["busi"], "Tiny", ["CoOp"], [1, 16], [1, 2, 3])
+    assert [[(run.shots, run.seed) for run in group] for group in stacks(plan, most=2)] == [
+        [(16, 1), (16, 2)], [(16, 3)], [(1, 1), (1, 2)], [(1, 3)],
+    ]  # fmt: skip
+    assert [len(group) for group in stacks(plan, most=16, across_shots=True)] == [6]
+    assert [len(group) for group in stacks(plan, most=1)] == [1] * 6
+
+
+def test_each_run_of_a_stack_has_a_log_and_results_of_its_own(phantom_root, tmp_path):
+    commands = [
+        train.parse_args(["--trainer", "CoOp", "--root", str(phantom_root), "--shots", "1", "--seed", str(seed),
+                          "--output-dir", str(tmp_path / str(seed)), "OPTIM.MAX_EPOCH", "2"])
+        for seed in (1, 2)
+    ]  # fmt: skip
+    assert train.run_together(commands) == 0
+    for seed in (1, 2):
+        log = (tmp_path / str(seed) / "log.txt").read_text()
+        assert f"CoOp on phantom (Tiny, few_shot, 1 shots, seed {seed})" in log
+        assert f"seed {3 - seed})" not in log
+        assert log.count("epoch [2/2]") == 1
+        results = read_results(tmp_path / str(seed))
+        assert results["seconds"]["runs_side_by_side"] == 2
+        assert json.dumps(results["metrics"]["all"]["accuracy"])[:5] in log
+
+
+def test_tf32_is_switched_on_for_the_block_alone():
+    before = torch.backends.cuda.matmul.allow_tf32
+    with Precision("tf32", torch.device("cpu")).autocast():
+        assert torch.backends.cuda.matmul.allow_tf32
+    with Precision("fp32", torch.device("cpu")).autocast():
+        assert torch.backends.cuda.matmul.allow_tf32 == before
+    assert torch.backends.cuda.matmul.allow_tf32 == before
+
+
+def test_features_in_bf16_are_near_those_in_fp32(build):
+    exact, rounded = (build("ZeroShot", opts=["FEATURE_PREC", name]) for name in ("fp32", "bf16"))
+    items = exact.dm.dataset.test[:16]
+    features = [trainer.encoder.images(items, None, "test images")[0] for trainer in (exact, rounded)]
+    assert not torch.equal(*features)
+    assert (features[0] * features[1]).sum(1).min() > 0.999
+
+
+def test_prompts_padded_to_the_context_length_give_the_same_training(build):
+    plain, padded = (build("BiomedDPT", opts=[*EPOCHS, "TEXT_PADDING", name]) for name in ("longest", "context"))
+    assert padded.context.tokens.ids.shape[1] == padded.backbone.context_length > plain.context.tokens.ids.shape[1]
+    assert plain.backbone is not padded.backbone
+    for trainer in (plain, padded):
+        trainer.train()
+    np.testing.assert_allclose(losses(padded), losses(plain), rtol=1e-4)
