@@ -2,11 +2,11 @@
 
 import contextlib
 import itertools
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from torch.nn import functional as F
@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import clip.backbone
 from configs import Choice, build_cfg
 from dassl.engine import build_trainer
+from datasets.splits import few_shot
 from trainers import lockstep
 from trainers.features import _Views
 from trainers.store import Store
@@ -110,7 +111,7 @@ class Bench:
     # Testing.
 
     def test_image_reference(self, count: int = 20) -> float:
-        """Encoding one test image in batches as configured (100), here of `count`."""
+        """Encoding one test image that is decoded already, in a batch (as configured 100, here `count`)."""
         images = self.reference.test_loader.dataset
         pixels = torch.stack([images[index % len(images)]["img"] for index in range(count)]).to(self.device)
         with torch.no_grad():
@@ -131,6 +132,16 @@ class Bench:
             return self._seconds(
                 lambda: self.default.logits(encoder.images(items, self.default.visual_prompt, "test images")[0])
             )
+
+    def views_in_common(self, shots: tuple[int, ...], seeds: int) -> float:
+        """The share of the training images of a column that a run with other shots has encoded already."""
+        split, labels = self.default.dm.dataset.split, range(len(self.default.classnames))
+        drawn, distinct = 0, 0
+        for seed in range(1, seeds + 1):
+            subsets = [[path for path, label, _ in few_shot(split, k, seed)[0] if label in labels] for k in shots]
+            drawn += sum(map(len, subsets))
+            distinct += len(set(itertools.chain(*subsets)))
+        return 1 - distinct / drawn
 
     def flops_per_image(self) -> float:
         size = self.default.backbone.image_size
@@ -190,15 +201,15 @@ def peak_memory(path: str, dataset: str, root: str, folder: str, online: bool) -
     import transformers.models.bert.modeling_bert  # noqa: F401
 
     framework = _peak_megabytes()
-    bench = SimpleNamespace()
     opts = ["MODEL.BACKBONE.PATH", path, "OUTPUT_DIR", folder, "DATALOADER.NUM_WORKERS", "0", "OPTIM.MAX_EPOCH", "2"]
     opts += ["DATASET.SUBSAMPLE_CLASSES", "base"] if dataset == "phantom" else []
     opts += ["TEST.NO_TEST", "True", *(REFERENCE if online else [])]
     cfg = build_cfg(Choice("BiomedDPT", "BiomedCLIP", dataset, shots=1, root=root, opts=opts))
-    bench.run = build_trainer(cfg)
-    bench.run.train()
-    weights = sum(p.numel() * p.element_size() for p in bench.run.backbone.parameters()) / 1e6
-    on_gpu = bench.run.device.type == "cuda"
+    with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence):
+        run = build_trainer(cfg)
+        run.train()
+    weights = sum(p.numel() * p.element_size() for p in run.backbone.parameters()) / 1e6
+    on_gpu = run.device.type == "cuda"
     gpu = torch.cuda.max_memory_allocated() / 1e6 if on_gpu else 0.0
     return {"framework": framework, "weights": weights, "above framework": _peak_megabytes() - framework, "gpu": gpu}
 

@@ -17,6 +17,7 @@ from sweep.plan import stacks
 from sweep.run import Run, is_complete
 
 MOST_ON_CPU, MOST_ON_GPU = 4, 16
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _run_group(runs: list[Run], output: str, words: list[str], opts: list[str]) 
     What their neighbour's fault stopped is run again alone.
     """
     message = _carry_out(runs, output, words, opts)
-    if message and len(runs) > 1:
+    if message not in ("", INTERRUPTED) and len(runs) > 1:
         return [_carry_out([run], output, words, opts) for run in runs]
     return [message] * len(runs)
 
@@ -127,6 +128,8 @@ def _carry_out(runs: list[Run], output: str, words: list[str], opts: list[str]) 
             code = train.run_together([train.parse_args(_command(run, output, words, opts)) for run in runs])
         except Exception as error:  # a run's fault must not end the sweep
             return f"{type(error).__name__}: {error}"
+    if code == 130:
+        return INTERRUPTED
     # What stands before the message is progress of the run.
     return "" if code == 0 else said.getvalue().rpartition("error: ")[2].strip() or f"exit code {code}"
 

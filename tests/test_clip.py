@@ -204,15 +204,20 @@ def test_tiny_is_small(tiny):
 
 MEASURE = """
 import resource, sys
-import train
+import configs, open_clip, sklearn.metrics, torchmetrics, train, transformers.models.bert.modeling_bert
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+framework = peak()
 code = train.main(sys.argv[1:])
-print("peak GB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
+print("GB above the framework's own", peak() - framework)
 sys.exit(code)
 """
 
 
 @pytest.mark.slow
-def test_full_size_model_trains_and_tests_in_six_gigabytes(phantom_root, tmp_path):
+def test_full_size_model_trains_and_tests_in_half_as_much_again_as_its_weights(phantom_root, tmp_path):
     folder = full_size_model(tmp_path / "full")
     # Twenty test images and twelve for training, in a split of their own beside linked images.
     root = tmp_path / "data"
@@ -232,4 +237,6 @@ def test_full_size_model_trains_and_tests_in_six_gigabytes(phantom_root, tmp_pat
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["metrics"]["all"]["total"] == 20
     assert len(results["loss_per_epoch"]) == 3  # one step each
-    assert float(done.stdout.split()[-1]) < 6
+    weights = (folder / "open_clip_pytorch_model.bin").stat().st_size / 1e9
+    assert weights > 0.78
+    assert float(done.stdout.split()[-1]) < 1.5 * weights

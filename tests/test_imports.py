@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
-ROOMS = {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "sweep", "train", "tools", "tests"}
+ROOMS = {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "sweep", "train", "tools", "tests", "bench"}
 MAY_IMPORT = {
     "dassl": set(),
     "clip": {"dassl"},
@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "trainers": {"dassl", "clip", "prompts", "datasets"},
     "configs": {"dassl", "clip", "datasets", "trainers"},
     "sweep": {"dassl", "train"},
+    "bench": {"dassl", "clip", "datasets", "trainers", "configs", "tools"},
 }
 
 

@@ -106,6 +106,18 @@ def test_a_failing_run_is_reported_and_the_rest_goes_on(phantom_root, tmp_path, 
     assert lines[0].split("|")[2].strip() == "–"
 
 
+def test_a_fault_of_one_run_leaves_its_neighbours_alone(phantom_root, tmp_path, capsys):
+    """Seed 2 finds a file where its folder should be; the seeds beside it complete."""
+    blocked = run_for("few_shot", "phantom", "Tiny", "CoOp", 1, 2).folder(tmp_path)
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("in the way")
+    words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "CoOp", "--shots", "1"]
+    assert main([*words, "--slots", "1", "OPTIM.MAX_EPOCH", "1"]) == 1
+    assert "1 runs failed" in capsys.readouterr().err
+    complete = {path.parent.name for path in tmp_path.rglob(MARKER)}
+    assert complete == {"seed1", "seed3"}
+
+
 def test_unknown_names_stop_a_sweep_before_it_starts(tmp_path, capsys):
     assert main(["run", "--output", str(tmp_path / "out"), "--root", str(tmp_path / "none"), "--datasets", "all"]) == 2
     assert "does not exist" in capsys.readouterr().err

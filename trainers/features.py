@@ -23,7 +23,7 @@ from trainers.precision import Precision
 from trainers.store import open_store
 
 # A CPU is fastest on batches that stay in its caches, a GPU on batches that fill it.
-ENCODE_BATCH = {"cpu": 16, "cuda": 256}
+ENCODE_BATCH = {"cpu": 8, "cuda": 256}
 EPOCHS_AHEAD = {"cpu": 16, "cuda": 128}
 FORMAT = 1  # raise it when the same inputs come to give other features
 
@@ -124,10 +124,12 @@ class Encoder:
     ) -> Iterator[Tensor]:
         """Normalised features of one batch after the other."""
         device = self.backbone.device
+        most = ENCODE_BATCH.get(device.type, 64)
         loader = DataLoader(images, batch_size, num_workers=workers, pin_memory=device.type == "cuda")
         for batch in tqdm(loader, desc=f"encoding {describe}", unit="batch", delay=2, mininterval=2):
             with self.precision.autocast():
-                encoded = self.backbone.encode_image(batch["img"].to(device, non_blocking=True), prompt)
+                parts = batch["img"].to(device, non_blocking=True).split(most)
+                encoded = torch.cat([self.backbone.encode_image(part, prompt) for part in parts])
             yield F.normalize(encoded.float(), dim=-1)
 
 

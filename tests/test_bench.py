@@ -1,0 +1,46 @@
+"""The benchmark runs to its end on a small model, and its arithmetic is what it says."""
+
+import csv
+
+import pytest
+
+from bench.__main__ import _rows, main
+from tools.random_model import small_model
+
+
+def test_arithmetic_of_the_projected_column():
+    times = {
+        "teacher reference": 100.0, "teacher cold": 10.0, "teacher warm": 0.1,
+        "step reference": 5.0, "view": 0.25, "step on features": 0.4, "step of three": 0.2,
+        "text reference": 3.0, "text default": 0.3, "test image reference": 0.3, "test warm": 0.2, "view bf16": 0.05,
+    }  # fmt: skip
+    rows = {(part, way): (value, ratio) for part, way, value, ratio in _rows(times, 0.1, bf16=True)}
+    column = "few-shot column, 5 shots x 3 seeds, projected"
+    # 1 + 2 + 4 + 8 + 16 steps per epoch, 100 epochs, 3 seeds; 15 runs; 1,000 test images
+    reference = 9300 * 5.0 + 15 * (100 + 300)
+    default = 10 + 250 + 15 * 0.3 + 0.9 * 37200 * 0.25 + 9300 * 0.2
+    assert rows[column, "reference"] == pytest.approx((reference, 1.0))
+    assert rows[column, "default"] == pytest.approx((default, reference / default))
+    bf16 = 10 + 15 * 0.3 + (0.9 * 37200 + 1000) * 0.05 + 9300 * 0.2
+    assert rows[column, "bf16 image features"][0] == pytest.approx(bf16)
+    assert rows["training step, batch 4", "views and step, three seeds side by side"][0] == pytest.approx(1.2)
+    assert rows["epoch at 16 shots", "default"] == pytest.approx((16 * 1.2, 5 / 1.2))
+
+
+def test_the_benchmark_measures_and_writes(phantom_root, tmp_path, capsys):
+    path = small_model(tmp_path / "model")
+    words = ["--path", str(path), "--root", str(phantom_root), "--repeats", "1", "--output", str(tmp_path / "results")]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "peak memory, default" in printed
+    assert "% of a large matrix product's" in printed
+    (file,) = (tmp_path / "results").glob("*.csv")
+    rows = list(csv.DictReader(file.open()))
+    assert {row["way"] for row in rows if row["part"] == "testing 1,000 images"} == {"reference", "cold", "warm"}
+    assert all(float(row["seconds"]) > 0 for row in rows)
+    assert file.name in printed
+
+
+def test_bad_input_is_an_error_of_one_line(tmp_path, capsys):
+    assert main(["--path", str(tmp_path / "none"), "--repeats", "1"]) == 2
+    assert "does not exist" in capsys.readouterr().err
