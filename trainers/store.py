@@ -91,7 +91,6 @@ class Store:
                 return
             if path not in keep:
                 path.unlink(missing_ok=True)
-                _lock_path(path).unlink(missing_ok=True)
                 total -= size
 
 
@@ -161,4 +160,6 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         if lock is not None:
+            # Who waits for the lock looks for the entry first; at worst one that could not be kept is computed twice.
+            _lock_path(path).unlink(missing_ok=True)
             lock.release()
