@@ -170,14 +170,20 @@ def train(jobs: list[Job]) -> None:
     """Train, test and write results.json and the marker of each run."""
     from trainers.lockstep import train_together
 
-    trainers = [build(job) for job in jobs]
+    trainers = {build(job): job for job in jobs}
     started = time.time()
-    train_together([trainer for trainer in trainers if trainer.learned_parameters])
-    for job, trainer in zip(jobs, trainers, strict=True):
+
+    def finished(trainer) -> None:
+        seconds = round(time.time() - started, 2)
         with trainer.logged():
-            if not trainer.learned_parameters:
+            finish(trainers[trainer], trainer, {"train_and_test": seconds, "runs_side_by_side": len(jobs)})
+
+    for trainer in trainers:
+        if not trainer.learned_parameters:
+            with trainer.logged():
                 trainer.evaluate()
-            finish(job, trainer, {"train_and_test": round(time.time() - started, 2), "runs_side_by_side": len(jobs)})
+            finished(trainer)
+    train_together([trainer for trainer in trainers if trainer.learned_parameters], finished)
 
 
 def finish(job: Job, trainer, timing: dict) -> None:

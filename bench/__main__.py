@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
         f"the column: {drawn} in batches of {BATCH}, {TEST_IMAGES} test images; "
         f"{100 * common:.0f} % of the views are those of a run with other shots"
     )
-    print(_throughput(bench, measured, args.bf16))
+    print(_throughput(bench, measured))
     for way, found in memory.items():
         above = found["above framework"]
         print(
@@ -139,7 +139,7 @@ def _rows(t: dict[str, float], common: float, bf16: bool) -> list[tuple[str, str
     ]
 
 
-def _throughput(bench: Bench, t: dict[str, float], bf16: bool) -> str:
+def _throughput(bench: Bench, t: dict[str, float]) -> str:
     flops = bench.flops_per_image()
     lines = []
     for name, dtype in (("view", torch.float32), ("view bf16", torch.bfloat16)):

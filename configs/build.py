@@ -93,7 +93,7 @@ def _defaults() -> CN:
     cfg.PROTOCOL = "few_shot"
     cfg.PUBLISHED = False
     cfg.FEATURES = "ahead"  # "ahead": features of a frozen image tower are encoded before the steps; "online": in them
-    cfg.FEATURE_PREC = "fp32"  # arithmetic of features encoded ahead, teacher's texts apart: fp32, tf32 or bf16
+    cfg.FEATURE_PREC = "fp32"  # arithmetic of image features that are encoded ahead; the names of PREC
     cfg.TEXT_PADDING = "longest"  # prompts padded to the "longest" of them, or to the backbone's "context" length
     cfg.MODEL.BACKBONE.PATH = ""  # folder with the weights; "" for the backbone's own source
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"

@@ -20,7 +20,7 @@ def check_images(paths: Iterable[str]) -> None:
         InputError: naming the first images that cannot be decoded to the end.
     """
     paths = sorted(set(paths))
-    passed = cache_dir() / "checked" / _digest(paths)
+    passed = cache_dir() / "checked" / digest_of_files(paths)
     if passed.is_file():
         return
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -44,7 +44,8 @@ def _problem(path: str) -> str | None:
     return None
 
 
-def _digest(paths: list[str]) -> str:
+def digest_of_files(paths: Iterable[str]) -> str:
+    """Names the content of files by their paths, sizes and times of change; a missing one is an InputError."""
     digest = hashlib.sha256()
     for path in paths:
         try:

@@ -84,6 +84,27 @@ def test_text_dropout_is_drawn_as_in_separate_runs(build):
     assert losses(together[1]).tolist() == losses(alone).tolist()
 
 
+def test_dropout_left_on_by_a_run_that_ended_early_does_not_reach_the_next(build, monkeypatch, tmp_path):
+    monkeypatch.setenv("BIOMED_DPT_CACHE", str(tmp_path / "own"))
+    clean = build("BiomedDPT", opts=EPOCHS).teacher
+    monkeypatch.setenv("BIOMED_DPT_CACHE", str(tmp_path / "other"))
+    ended = build("CoOp", opts=[*EPOCHS, "TRAINER.COOP.TEXT_DROPOUT", True])
+    next(ended.walk())
+    assert ended.backbone.model.text.training
+    after = build("BiomedDPT", opts=EPOCHS)
+    assert after.backbone is ended.backbone
+    torch.testing.assert_close(after.teacher, clean, atol=0, rtol=0)
+
+
+def test_a_run_is_finished_before_its_longer_neighbours(build):
+    short, long = build("CoOp", opts=EPOCHS), build("CoOp", shots=2, opts=EPOCHS)
+    steps_left = {}
+    lockstep.train_together([long, short], lambda run: steps_left.setdefault(run, 16 - len(losses(long))))
+    assert list(steps_left) == [short, long]
+    assert steps_left[short] > steps_left[long] == 0
+    assert short.evaluation
+
+
 class Waits(TorchDispatchMode):
     """Counts what would wait for a GPU: reading a value on the host, and shapes that depend on values."""
 

@@ -1,5 +1,6 @@
 """The README's examples run as they stand."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,8 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from tests.registered import DATASETS, METHODS
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+PROJECT = Path(__file__).resolve().parent.parent
+README = (PROJECT / "README.md").read_text()
 
 
 def block(language, beginning):
@@ -74,3 +76,14 @@ def test_example_backbone(registries):
 def test_every_registered_name_stands_in_the_tables():
     names = [*METHODS, *BACKBONE_REGISTRY.registered_names(), *(cls.prompts for cls in DATASETS)]
     assert [name for name in names if f"| `{name}` |" not in README] == []
+
+
+def test_the_table_of_speed_is_the_measured_one():
+    with open(PROJECT / "bench" / "results" / "amd-epyc.csv", newline="") as file:
+        measured = list(csv.DictReader(file))
+    shown = [line for line in README.splitlines() if any(line.startswith(f"| {row['part']} |") for row in measured)]
+    assert shown == [
+        f"| {row['part']} | {row['way']} | {float(row['seconds']):.4g} | "
+        f"{float(row['times faster than reference']):.1f} |"
+        for row in measured
+    ]

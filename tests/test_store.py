@@ -253,7 +253,7 @@ def test_a_changed_image_of_the_same_name_is_encoded_again(build, encoded, phant
 def test_images_that_change_while_they_are_encoded_are_refused(build, encoded, monkeypatch):
     trainer = build("ZeroShot")
     digests = iter(("before", "after"))
-    monkeypatch.setattr("trainers.features._digest_of_files", lambda items: next(digests))
+    monkeypatch.setattr("trainers.features.digest_of_files", lambda paths: next(digests))
     with pytest.raises(InputError, match="image files changed while they were encoded"):
         trainer.evaluate()
 

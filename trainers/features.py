@@ -1,7 +1,5 @@
 """Features of a frozen backbone: encoded once, in large batches outside the training step, and kept on disk."""
 
-import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import PIL
@@ -19,6 +17,7 @@ from dassl.data.data_manager import usable_workers
 from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
 from dassl.errors import InputError
+from datasets.check import digest_of_files
 from trainers.precision import Precision
 from trainers.store import open_store
 
@@ -41,6 +40,7 @@ class Encoder:
         self.backbone, self.cfg = backbone, cfg
         self.precision = Precision(cfg.FEATURE_PREC, backbone.device, setting="FEATURE_PREC")
         self.store = open_store()
+        self.batch_size = ENCODE_BATCH.get(backbone.device.type, 64)
 
     def sentences(self, texts: list[str]) -> Tensor:
         """Normalised features (N, D) fp32 of plain texts, on the backbone's device."""
@@ -52,10 +52,9 @@ class Encoder:
         """Normalised features (N, D) fp32 and labels (N,) of images as they are tested, on the backbone's device."""
         wrapper = DatasetWrapper(self.cfg, items, build_transform(self.cfg, is_train=False))
         workers = min(usable_workers(self.cfg), 1 + len(items) // 100)
-        batch = ENCODE_BATCH.get(self.backbone.device.type, 64)
 
         def encode(_) -> Iterator[Tensor]:
-            yield torch.cat(list(self._encode(wrapper, prompt, batch, workers, describe)))
+            yield torch.cat(list(self._encode(wrapper, prompt, self.batch_size, workers, describe)))
 
         if prompt is not None and prompt.values is not None:  # a learned prompt serves one run
             (features,) = encode(None)
@@ -106,12 +105,12 @@ class Encoder:
             "transform": self.cfg.INPUT.dump(),
             "libraries": [torchvision.__version__, PIL.__version__],
         }
-        digests = [_digest_of_files(items) for items in files]
+        digests = [digest_of_files(item.impath for item in items) for items in files]
         keys = [{**about, **key, "files": digest} for key, digest in zip(keys, digests, strict=True)]
 
         def compute(missing: list[int]) -> Iterator[dict[str, Tensor]]:
             for place, features in zip(missing, encode(missing), strict=True):
-                if _digest_of_files(files[place]) != digests[place]:
+                if digest_of_files(item.impath for item in files[place]) != digests[place]:
                     raise InputError("image files changed while they were encoded; start again when they are at rest")
                 yield {"features": features}
 
@@ -124,11 +123,10 @@ class Encoder:
     ) -> Iterator[Tensor]:
         """Normalised features of one batch after the other."""
         device = self.backbone.device
-        most = ENCODE_BATCH.get(device.type, 64)
         loader = DataLoader(images, batch_size, num_workers=workers, pin_memory=device.type == "cuda")
         for batch in tqdm(loader, desc=f"encoding {describe}", unit="batch", delay=2, mininterval=2):
             with self.precision.autocast():
-                parts = batch["img"].to(device, non_blocking=True).split(most)
+                parts = batch["img"].to(device, non_blocking=True).split(self.batch_size)
                 encoded = torch.cat([self.backbone.encode_image(part, prompt) for part in parts])
             yield F.normalize(encoded.float(), dim=-1)
 
@@ -171,15 +169,3 @@ class _Views(Dataset):
     def __getitem__(self, index: int) -> dict:
         image, epoch = divmod(index, len(self.epochs))
         return {"img": self.images.load(self.places[image], self.epochs[epoch])["img"]}
-
-
-def _digest_of_files(items: Sequence[Datum]) -> str:
-    """Names the content of image files by their paths, sizes and times of change, in order."""
-    digest = hashlib.sha256()
-    for item in items:
-        try:
-            status = os.stat(item.impath)
-        except OSError as error:
-            raise InputError(f"image '{item.impath}' cannot be read ({error.strerror})") from error
-        digest.update(f"{os.path.abspath(item.impath)}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()

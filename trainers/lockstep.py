@@ -1,7 +1,7 @@
 """Training runs side by side: a step of several is one forward and one backward pass through the text tower."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from trainers.context import encode_together
@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     from trainers.tuner import PromptTuner
 
 
-def train_together(runs: Sequence["PromptTuner"]) -> None:
+def train_together(runs: Sequence["PromptTuner"], finished: Callable[["PromptTuner"], None] = lambda run: None) -> None:
     """Train runs to their ends, each as if it were alone but for rounding; a single run is the case of one.
 
-    The runs share a backbone, and may differ in seed, shots and length. What they learn is apart, so the gradients
-    of the sum of their losses are those of each. Runs that are not `stackable` are trained one after the other.
+    The runs share a backbone and a precision, and may differ in seed, shots and length. What they learn is apart, so
+    the gradients of the sum of their losses are those of each. Runs that are not `stackable` are trained one after
+    the other.
+    `finished` is called with each run as soon as it was trained and tested.
     """
     together = [run for run in runs if run.stackable]
     alone = [run for run in runs if not run.stackable]
@@ -27,6 +29,7 @@ def train_together(runs: Sequence["PromptTuner"]) -> None:
                     batch = next(walk, None)
                 if batch is None:
                     del walks[run]
+                    finished(run)
                 else:
                     batches[run] = batch
             if batches:

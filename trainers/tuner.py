@@ -293,4 +293,5 @@ def _shared_backbone(cfg, device: torch.device) -> Backbone:
             raise unknown_name("text padding (TEXT_PADDING)", cfg.TEXT_PADDING, ("longest", "context"))
         backbone = _LIVE[key] = build_backbone(*key[:2]).to(device)
         backbone.pad_text = cfg.TEXT_PADDING == "context"
+    backbone.set_text_dropout(False)  # a run that ended in the middle of training may have left it on
     return backbone
