@@ -4,7 +4,7 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from dassl.utils import Registry
 
 BACKBONE_REGISTRY = Registry("backbone")
 SENTENCE_BATCH = {"cpu": 16, "cuda": 256}  # a CPU is fastest on batches that stay in its caches
+# The rows of a linear layer's output that hold the queries, keys or values of a block's attention.
+Projection = tuple[nn.Linear, slice]
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,12 @@ class Backbone(nn.Module):
     Subclasses set the attributes and implement the four methods. Features are not normalised.
 
     Attributes:
+        image_tokens: whether the image tower works on a sequence of tokens, which visual prompts can be put into.
         digest: names the weights by their content: models of the same digest give the same features.
         pad_text: pad every text to `context_length`, as the published code does; slower, the same features.
     """
 
+    image_tokens: ClassVar[bool] = True
     name: str
     digest: str
     pad_text: bool = False
@@ -86,12 +90,20 @@ class Backbone(nn.Module):
         """Word embeddings (N, L, text_width) of token ids (N, L), before position embeddings."""
         raise NotImplementedError
 
-    def encode_text(self, embeddings: Tensor, mask: Tensor) -> Tensor:
-        """Text features (N, embed_dim) of word embeddings (N, L, text_width) under a mask (N, L)."""
+    def encode_text(self, embeddings: Tensor, mask: Tensor, deep: Tensor | None = None) -> Tensor:
+        """Text features (N, embed_dim) of word embeddings (N, L, text_width) under a mask (N, L).
+
+        With `deep` (J - 1, n, text_width), the tokens 1 … n, those after the start token, are overwritten before
+        each of the layers 2 … J (MaPLe, arXiv 2210.03117, eq. 4).
+        """
         raise NotImplementedError
 
     def encode_image(self, pixels: Tensor, prompt: VisualPrompt | None = None) -> Tensor:
         """Image features (B, embed_dim) of normalised pixels (B, 3, image_size, image_size)."""
+        raise NotImplementedError
+
+    def attention_projections(self, tower: Literal["text", "image"]) -> list[dict[str, Projection]]:
+        """Of each block of a tower, from the first: the "q", "k" and "v" projections of its self-attention."""
         raise NotImplementedError
 
     def set_text_dropout(self, on: bool) -> None:

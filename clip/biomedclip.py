@@ -6,15 +6,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clip.backbone import BACKBONE_REGISTRY, Backbone, Tokens, VisualPrompt
+from clip.backbone import BACKBONE_REGISTRY, Backbone, Projection, Tokens, VisualPrompt
+from clip.bert import (
+    TOKENIZER_FILE,
+    bert_projections,
+    fill_buffers,
+    find_bert_config,
+    load_tokenizer,
+    square_mask,
+)
+from clip.deep import deep_prompts
 from clip.hub import check_keys, find_folder, read_weights
-from clip.vit import NO_PROMPT, forward_with_prompt
+from clip.vit import NO_PROMPT, forward_with_prompt, timm_projections
 from dassl.errors import InputError
 
 CONFIG_FILE = "open_clip_config.json"
-TOKENIZER_FILE = "tokenizer.json"
-# The text tower of BiomedCLIP, a BERT base; its configuration stands in clip/bert_base/ for machines without a network.
-BIOMEDBERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
 # Written by transformers before 4.31, a constant that later versions no longer store.
 OBSOLETE_KEY = "text.transformer.embeddings.position_ids"
 
@@ -49,7 +55,7 @@ class BiomedCLIP(Backbone):
             raise InputError(f"the weights in '{folder}' do not fit the model its config describes: {error}") from error
         check_keys(folder, missing, unexpected)
         self.model.float()
-        _fill_buffers(self.model.text.transformer.embeddings)
+        fill_buffers(self.model.text.transformer.embeddings)
 
     def _describe(self, config: dict) -> None:
         preprocess, trunk, bert = config["preprocess_cfg"], self.model.visual.trunk, self.model.text.transformer.config
@@ -70,12 +76,16 @@ class BiomedCLIP(Backbone):
     def embed_tokens(self, ids: Tensor) -> Tensor:
         return self.model.text.transformer.get_input_embeddings()(ids)
 
-    def encode_text(self, embeddings: Tensor, mask: Tensor) -> Tensor:
+    def encode_text(self, embeddings: Tensor, mask: Tensor, deep: Tensor | None = None) -> Tensor:
         tower = self.model.text
-        # A mask of four dimensions is taken as it is; one of two would be asked for zeros, which waits for a GPU.
-        square = mask[:, None, None, :].bool().expand(-1, -1, mask.shape[1], -1)
-        output = tower.transformer(inputs_embeds=embeddings, attention_mask=square)
+        with deep_prompts(tower.transformer.encoder.layer, deep):
+            output = tower.transformer(inputs_embeds=embeddings, attention_mask=square_mask(mask))
         return tower.proj(tower.pooler(output, mask))
+
+    def attention_projections(self, tower: str) -> list[dict[str, Projection]]:
+        if tower == "text":
+            return bert_projections(self.model.text.transformer)
+        return timm_projections(self.model.visual.trunk)
 
     def set_text_dropout(self, on: bool) -> None:
         self.model.text.train(on)
@@ -102,40 +112,6 @@ def build_open_clip(model_cfg: dict, folder: Path) -> torch.nn.Module:
     from open_clip.model import CustomTextCLIP
 
     text_cfg = dict(model_cfg["text_cfg"], hf_model_pretrained=False)
-    text_cfg["hf_model_name"] = _bert_config(folder, text_cfg["hf_model_name"])
+    text_cfg["hf_model_name"] = find_bert_config(folder, text_cfg["hf_model_name"], CONFIG_FILE)
     vision_cfg = dict(model_cfg["vision_cfg"], timm_model_pretrained=False)
     return CustomTextCLIP(model_cfg["embed_dim"], vision_cfg, text_cfg)
-
-
-def _fill_buffers(embeddings: torch.nn.Module) -> None:
-    """BERT's two buffers are constants that no file holds."""
-    embeddings.position_ids = torch.arange(embeddings.position_ids.shape[1])[None]
-    embeddings.token_type_ids = torch.zeros_like(embeddings.position_ids)
-
-
-def _bert_config(folder: Path, repository: str) -> str:
-    """A folder or repository from which BERT's configuration can be read here and now."""
-    from transformers import AutoConfig
-
-    if (folder / "config.json").is_file():
-        return str(folder)
-    carried = repository == BIOMEDBERT
-    try:
-        # Asking a hub that cannot be reached takes half a minute of retries.
-        AutoConfig.from_pretrained(repository, local_files_only=carried)
-    except OSError as error:
-        if carried:
-            return str(Path(__file__).parent / "bert_base")
-        raise InputError(
-            f"the BERT configuration '{repository}', which '{folder / CONFIG_FILE}' names, is neither in the local "
-            f"cache nor can it be downloaded; put its config.json into '{folder}'"
-        ) from error
-    return repository
-
-
-def load_tokenizer(folder: Path):
-    """The fast tokenizer stored in a model folder."""
-    from transformers import PreTrainedTokenizerFast
-
-    special = {name: f"[{name[:-6].upper()}]" for name in ("pad_token", "unk_token", "cls_token", "sep_token")}
-    return PreTrainedTokenizerFast(tokenizer_file=str(folder / TOKENIZER_FILE), **special)

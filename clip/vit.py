@@ -6,13 +6,13 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip.backbone import VisualPrompt
+from clip.backbone import Projection, VisualPrompt
 
 NO_PROMPT = VisualPrompt(tokens=0)
 
 
 def forward_with_prompt(trunk: nn.Module, pixels: Tensor, prompt: VisualPrompt) -> Tensor:
-    """Run a timm ViT block by block and write the prompt before each of the first `prompt.depth` blocks.
+    """Run a timm ViT with a prompt in its token sequence.
 
     Args:
         trunk: a timm VisionTransformer.
@@ -22,18 +22,66 @@ def forward_with_prompt(trunk: nn.Module, pixels: Tensor, prompt: VisualPrompt) 
     Returns:
         The trunk's pooled output (B, width), as its own forward pass gives it.
     """
-    tokens = trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels))))
     start = trunk.num_prefix_tokens
-    values = _prompt_values(prompt, tokens, len(trunk.blocks))
+    writer = PromptWriter(prompt, len(trunk.blocks), trunk.embed_dim, start)
+    tokens = trunk.norm_pre(writer.begin(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels)))))
     for layer, block in enumerate(trunk.blocks):
-        if layer < len(values):
-            # After an insertion before the first block the inserted tokens are simply overwritten.
-            skip = 0 if prompt.placement == "insert" and layer == 0 else prompt.tokens
-            written = values[layer].expand(len(tokens), -1, -1)
-            tokens = torch.cat([tokens[:, :start], written, tokens[:, start + skip :]], dim=1)
+        tokens = writer.before(layer, tokens)
         last = layer + 1 == len(trunk.blocks)
         tokens = _class_token(block, tokens) if last and _only_class_token_counts(trunk, block) else block(tokens)
     return trunk.forward_head(trunk.norm(tokens))
+
+
+class PromptWriter:
+    """Writes a visual prompt into a sequence: into the embedded image, and anew before the blocks that it reaches.
+
+    Args:
+        prompt: what is written, where and how deep.
+        blocks: how many the tower has.
+        width: of its tokens.
+        start: the place of the first prompt token, after the class token.
+
+    Raises:
+        ValueError: values of another shape than (depth, tokens, width).
+    """
+
+    def __init__(self, prompt: VisualPrompt, blocks: int, width: int, start: int = 1):
+        self.prompt, self.start, self.width = prompt, start, width
+        self.depth = blocks if prompt.depth is None else prompt.depth
+        expected = (self.depth, prompt.tokens, width)
+        if prompt.values is not None and tuple(prompt.values.shape) != expected:
+            raise ValueError(f"visual prompt values have shape {tuple(prompt.values.shape)}, expected {expected}")
+
+    def begin(self, tokens: Tensor) -> Tensor:
+        """Put the first layer's prompt into the embedded image (B, L, W), or in the place of its first patches."""
+        return self._write(tokens, 0, skip=0 if self.prompt.placement == "insert" else self.prompt.tokens)
+
+    def before(self, layer: int, tokens: Tensor) -> Tensor:
+        """Overwrite the prompt's tokens in what enters a block.
+
+        What is learned for the first layer has been through the tower's norm before the first block; zeros are zeros
+        there too.
+        """
+        if layer >= self.depth or (layer == 0 and self.prompt.values is not None):
+            return tokens
+        return self._write(tokens, layer, skip=self.prompt.tokens)
+
+    def _write(self, tokens: Tensor, layer: int, skip: int) -> Tensor:
+        if not self.prompt.tokens:
+            return tokens
+        if self.prompt.values is None:
+            written = tokens.new_zeros(self.prompt.tokens, self.width)
+        else:
+            written = self.prompt.values[layer].to(tokens.dtype)
+        written = written.expand(len(tokens), -1, -1)
+        return torch.cat([tokens[:, : self.start], written, tokens[:, self.start + skip :]], dim=1)
+
+
+def timm_projections(trunk: nn.Module) -> list[dict[str, Projection]]:
+    """The parts of the fused query, key and value layer of each block of a timm ViT."""
+    width = trunk.embed_dim
+    rows = {name: slice(k * width, (k + 1) * width) for k, name in enumerate("qkv")}
+    return [{name: (block.attn.qkv, part) for name, part in rows.items()} for block in trunk.blocks]
 
 
 def _only_class_token_counts(trunk: nn.Module, block: nn.Module) -> bool:
@@ -41,6 +89,8 @@ def _only_class_token_counts(trunk: nn.Module, block: nn.Module) -> bool:
     if trunk.global_pool != "token" or trunk.training or type(block) is not Block or type(block.attn) is not Attention:
         return False
     attn = block.attn
+    if attn.qkv._forward_hooks:  # somebody adds to what this layer gives
+        return False
     plain = getattr(attn, "gate", None) is None and isinstance(getattr(attn, "norm", None), nn.Identity | None)
     return plain and attn.qkv.out_features == 3 * attn.qkv.in_features
 
@@ -57,13 +107,3 @@ def _class_token(block: Block, tokens: Tensor) -> Tensor:
     mixed = F.scaled_dot_product_attention(attn.q_norm(query), attn.k_norm(key), value, scale=attn.scale)
     token = tokens[:, :1] + block.ls1(attn.proj(mixed.transpose(1, 2).flatten(2)))
     return token + block.ls2(block.mlp(block.norm2(token)))
-
-
-def _prompt_values(prompt: VisualPrompt, tokens: Tensor, blocks: int) -> Tensor:
-    depth = blocks if prompt.depth is None else prompt.depth
-    if prompt.values is None:
-        return tokens.new_zeros(depth, prompt.tokens, tokens.shape[-1])
-    expected = (depth, prompt.tokens, tokens.shape[-1])
-    if tuple(prompt.values.shape) != expected:
-        raise ValueError(f"visual prompt values have shape {tuple(prompt.values.shape)}, expected {expected}")
-    return prompt.values.to(tokens.dtype)

@@ -25,7 +25,8 @@ from torchvision.transforms.v2 import functional as TF
 from tqdm import tqdm
 
 from clip.backbone import VisualPrompt
-from clip.biomedclip import CONFIG_FILE, TOKENIZER_FILE, build_open_clip, load_tokenizer
+from clip.bert import TOKENIZER_FILE, load_tokenizer
+from clip.biomedclip import CONFIG_FILE, build_open_clip
 from clip.hub import WEIGHT_FILES
 from clip.vit import forward_with_prompt
 from datasets.phantom_render import FINDINGS, RADIOGRAPH, TISSUES, render

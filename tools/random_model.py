@@ -5,7 +5,8 @@ from pathlib import Path
 
 import torch
 
-from clip.biomedclip import CONFIG_FILE, TOKENIZER_FILE, build_open_clip
+from clip.bert import TOKENIZER_FILE
+from clip.biomedclip import CONFIG_FILE, build_open_clip
 
 BIOMEDCLIP = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 BERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"

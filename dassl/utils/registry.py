@@ -13,11 +13,11 @@ class Registry:
         self._name = name
         self._objects: dict[str, Any] = {}
 
-    def register(self, obj: Any = None, force: bool = False) -> Any:
-        """Add an object under its `__name__`; a name that is taken is refused unless `force`."""
+    def register(self, obj: Any = None, force: bool = False, name: str = "") -> Any:
+        """Add an object under a name, its `__name__` by default; a name that is taken is refused unless `force`."""
         if obj is None:
-            return lambda wrapped: self.register(wrapped, force)
-        name = obj.__name__
+            return lambda wrapped: self.register(wrapped, force, name)
+        name = name or obj.__name__
         if name in self._objects and not force:
             raise KeyError(f"a {self._name} named '{name}' is registered already")
         self._objects[name] = obj
