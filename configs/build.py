@@ -61,9 +61,9 @@ def build_cfg(choice: Choice) -> CN:
     """The frozen configuration of a run.
 
     Later entries win: framework defaults; configs/datasets/<dataset>.yaml; configs/trainers/base.yaml;
-    <Method>/<protocol>.yaml; <Method>/<protocol>/<dataset>.yaml; <Method>/published.yaml if asked for; the choice's
-    own words (backbone, shots, seed, root); KEY VALUE pairs. `config_file` takes the place of the method's files,
-    `dataset_config_file` that of the data set's.
+    <Method>/common.yaml; <Method>/<protocol>.yaml; <Method>/<protocol>/<dataset>.yaml; <Method>/published.yaml if asked
+    for; the choice's own words (backbone, shots, seed, root); KEY VALUE pairs. `config_file` takes the place of the
+    method's files, `dataset_config_file` that of the data set's.
 
     Raises:
         InputError: a file that is missing or does not fit, an unknown key, a value of the wrong type.
@@ -82,6 +82,10 @@ def build_cfg(choice: Choice) -> CN:
         cfg.DATASET.SUBSAMPLE_CLASSES = "base"
     _merge_pairs(cfg, choice.opts)
     DATASET_REGISTRY.get(cfg.DATASET.NAME)
+    backbone = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)
+    reason = TRAINER_REGISTRY.get(choice.trainer).refusal(backbone, cfg)
+    if reason:
+        raise InputError(f"{choice.trainer} on {cfg.MODEL.BACKBONE.NAME}, {choice.protocol}: {reason}")
     clean_cfg(cfg, choice.trainer)
     cfg.freeze()
     return cfg
@@ -112,10 +116,12 @@ def _layers(choice: Choice) -> Iterator[Path]:
     else:
         method = FOLDER / "trainers" / choice.trainer
         yield FOLDER / "trainers" / "base.yaml"
-        yield method / f"{choice.protocol}.yaml"
-        own = method / choice.protocol / f"{choice.dataset}.yaml"
-        if own.is_file():
-            yield own
+        own = [method / "common.yaml", method / f"{choice.protocol}.yaml"]
+        if not any(path.is_file() for path in own):
+            raise InputError(
+                f"{choice.trainer} has no configuration: write '{own[0]}' (see README, How to add a method)"
+            )
+        yield from filter(Path.is_file, [*own, method / choice.protocol / f"{choice.dataset}.yaml"])
     published = FOLDER / "trainers" / choice.trainer / "published.yaml"
     if choice.published and published.is_file():
         yield published

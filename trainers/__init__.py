@@ -1,5 +1,41 @@
 """The methods, one file each; importing this package registers them."""
 
-from trainers import biomeddpt, coop, zeroshot
+from trainers import (
+    biomedcoop,
+    biomeddpt,
+    clipadapter,
+    cliplora,
+    cocoop,
+    coop,
+    dpt,
+    kgcoop,
+    linearprobe,
+    lpplusplus,
+    maple,
+    prograd,
+    promptsrc,
+    tipadapter,
+    tipadapterf,
+    vpt,
+    zeroshot,
+)
 
-__all__ = ["biomeddpt", "coop", "zeroshot"]
+__all__ = [
+    "biomedcoop",
+    "biomeddpt",
+    "clipadapter",
+    "cliplora",
+    "cocoop",
+    "coop",
+    "dpt",
+    "kgcoop",
+    "linearprobe",
+    "lpplusplus",
+    "maple",
+    "prograd",
+    "promptsrc",
+    "tipadapter",
+    "tipadapterf",
+    "vpt",
+    "zeroshot",
+]

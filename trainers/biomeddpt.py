@@ -1,6 +1,5 @@
 """Biomed-DPT, the method this project exists for."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -8,6 +7,7 @@ from clip import VisualPrompt
 from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp
 from trainers.losses import kl_to_teacher
+from trainers.teacher import mean_feature, sentence_features
 
 
 @TRAINER_REGISTRY.register()
@@ -22,6 +22,7 @@ class BiomedDPT(CoOp):
     official code) or insert (the paper's figure); VISUAL_TOKENS 0 leaves the image tower as it is.
     """
 
+    source = "arXiv 2505.05189"
     defaults = {
         **CoOp.defaults,
         "CTX_INIT": "",
@@ -36,19 +37,13 @@ class BiomedDPT(CoOp):
     def build_prompts(self) -> nn.Module:
         if self.settings.VISUAL_TOKENS:
             self.visual_prompt = VisualPrompt(self.settings.VISUAL_TOKENS, placement=self.settings.VISUAL_PLACEMENT)
-        self.teacher = self.encode_teacher(self.prompts.sentences(self.classnames, self.settings.N_PROMPTS))
+        sentences = self.prompts.sentences(self.classnames, self.settings.N_PROMPTS)
+        self.teacher = mean_feature(sentence_features(self.encoder, sentences))
         return super().build_prompts()
 
     def prompt_parts(self) -> tuple[str, str]:
         prefix, suffix = self.prompts.template.split("{}")
         return self.settings.CTX_INIT or prefix.strip(), suffix
-
-    @torch.no_grad()
-    def encode_teacher(self, sentences: list[list[str]]) -> Tensor:
-        """T* (C, D): per class, the normalised mean of the normalised features of its sentences."""
-        flat = [sentence for of_class in sentences for sentence in of_class]
-        features = self.encoder.sentences(flat)
-        return F.normalize(features.view(len(sentences), -1, features.shape[-1]).mean(1), dim=-1)
 
     def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
         images, text = self.image_features(batch), self.text_features()

@@ -27,6 +27,8 @@ class TextContext(nn.Module):
         class_specific: one context per class, (C, n_ctx, W), instead of one for all, (n_ctx, W).
         position: of the class name: at the "end" of the context, in its "middle" (after the first half of it), or
             in "front" of it. All tokens of a class name move, however many it has.
+        depth: J, how many layers of the text tower the context reaches; beyond 1, layers 2 … J have learned tokens of
+            their own in its places, `deep` (J - 1, n_ctx, W), which start from N(0, 0.02²).
 
     Raises:
         InputError: unknown position, more learned tokens than the prefix has, a prompt beyond the context length.
@@ -42,8 +44,11 @@ class TextContext(nn.Module):
         random_init: bool = False,
         class_specific: bool = False,
         position: str = "end",
+        depth: int = 1,
     ):
         super().__init__()
+        if depth > 1 and position != "end":
+            raise InputError(f"a deep context stands before the class name: position 'end', not '{position}'")
         if position not in POSITIONS:
             raise unknown_name("class token position", position, POSITIONS)
         self._backbone = (backbone,)  # in a tuple, so that it is not registered as a sub-module
@@ -57,6 +62,8 @@ class TextContext(nn.Module):
         if random_init:
             start = torch.empty_like(start).normal_(std=0.02)
         self.ctx = nn.Parameter(start.expand(len(classnames), -1, -1).clone() if class_specific else start.clone())
+        deep = torch.empty(depth - 1, *start.shape, device=start.device).normal_(std=0.02)
+        self.deep = nn.Parameter(deep) if depth > 1 else None
         self.set_classes(classnames)
 
     def set_classes(self, classnames: list[str]) -> None:
@@ -81,16 +88,26 @@ class TextContext(nn.Module):
         index = torch.tensor(places, device=device)[..., None].expand(-1, -1, self._frozen.shape[-1])
         self.register_buffer("_places", index, persistent=False)
 
-    def forward(self) -> Tensor:
-        """Prompt embeddings (C, L, W): the frozen words with the context in its places."""
-        context = self.ctx if self.ctx.dim() == 3 else self.ctx.expand(len(self._frozen), -1, -1)
-        return self._frozen.scatter(1, self._places, context.to(self._frozen.dtype))
+    def forward(self, shift: Tensor | None = None) -> Tensor:
+        """Prompt embeddings (C, L, W): the frozen words with the context in its places.
 
-    def features(self) -> Tensor:
-        """Normalised text features (C, D) of the prompts."""
+        With `shift` (B, W), which is added to every token of the context: (B, C, L, W).
+        """
+        context = self.ctx if self.ctx.dim() == 3 else self.ctx.expand(len(self._frozen), -1, -1)
+        frozen, places = self._frozen, self._places
+        if shift is not None:
+            context = context + shift[:, None, None]
+            frozen, places = (x.expand(len(shift), *x.shape) for x in (frozen, places))
+        return frozen.scatter(-2, places, context.to(frozen.dtype))
+
+    def features(self, shift: Tensor | None = None) -> Tensor:
+        """Normalised text features (C, D) of the prompts; with `shift` (B, W), of B sets of prompts, (B, C, D)."""
         encoded = self._encoded
         if encoded is None:
-            encoded = self._backbone[0].encode_text(self(), self.tokens.mask)
+            prompts = self(shift)
+            rows = prompts.flatten(0, -3)
+            mask = self.tokens.mask.repeat(len(rows) // len(self.tokens), 1)
+            encoded = self._backbone[0].encode_text(rows, mask, self.deep).unflatten(0, prompts.shape[:-2])
         return F.normalize(encoded, dim=-1)
 
     @contextlib.contextmanager

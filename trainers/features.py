@@ -48,18 +48,23 @@ class Encoder:
         kept = self.store.get("text", key, lambda: {"features": self.backbone.encode_sentences(texts)})
         return F.normalize(kept["features"].to(self.backbone.device), dim=-1)
 
-    def images(self, items: Sequence[Datum], prompt: VisualPrompt | None, describe: str) -> tuple[Tensor, Tensor]:
-        """Normalised features (N, D) fp32 and labels (N,) of images as they are tested, on the backbone's device."""
+    def images(
+        self, items: Sequence[Datum], prompt: VisualPrompt | None, describe: str, keep: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Normalised features (N, D) fp32 and labels (N,) of images as they are tested, on the backbone's device.
+
+        Without `keep` they are computed anew: what a run has learned in the image tower serves that run alone.
+        """
         wrapper = DatasetWrapper(self.cfg, items, build_transform(self.cfg, is_train=False))
         workers = min(usable_workers(self.cfg), 1 + len(items) // 100)
 
         def encode(_) -> Iterator[Tensor]:
             yield torch.cat(list(self._encode(wrapper, prompt, self.batch_size, workers, describe)))
 
-        if prompt is not None and prompt.values is not None:  # a learned prompt serves one run
-            (features,) = encode(None)
-        else:
+        if keep:
             (features,) = self._kept("images", [{}], [items], prompt, encode)
+        else:
+            (features,) = encode(None)
         labels = torch.tensor([item.label for item in items], device=self.backbone.device)
         return features, labels
 

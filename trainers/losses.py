@@ -11,3 +11,12 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
     1/C of the usual mean over the batch.
     """
     return F.kl_div(student.log_softmax(1), teacher.log_softmax(1), reduction="sum", log_target=True) / student.numel()
+
+
+def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T² times the mean over the batch of −Σ p* log p, at temperature T (Hinton et al., arXiv 1503.02531).
+
+    Differs from T² · KL(p* || p) by what does not depend on the student: the gradients are the same.
+    """
+    target = (teacher / temperature).softmax(1)
+    return F.cross_entropy(student / temperature, target) * temperature**2

@@ -1,6 +1,5 @@
-"""What all methods share: a frozen backbone, something small that is learned, a loss, and how it is run and saved."""
+"""How every method is run, tested and saved."""
 
-import contextlib
 import json
 import math
 import time
@@ -10,83 +9,23 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from clip import Backbone, VisualPrompt, build_backbone
+from clip import Backbone, build_backbone
 from dassl.data.samplers import epoch_order
-from dassl.engine import TrainerX
-from dassl.errors import InputError, unknown_name
-from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.errors import unknown_name
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.check import check_images
-from prompts import Prompts, load_prompts
 from trainers import checkpoint, lockstep
-from trainers.context import TextContext
 from trainers.features import Encoder, FeatureStream
+from trainers.method import Method
 from trainers.precision import Precision
 
 _LIVE: WeakValueDictionary[tuple, Backbone] = WeakValueDictionary()
 
 
-class PromptTuner(TrainerX):
-    """A method: it supplies `build_prompts`, `set_classes`, `text_features` and `loss`.
-
-    Attributes:
-        defaults: the method's settings, the node TRAINER.<NAME> of the configuration.
-        visual_prompt: what `build_prompts` puts into the image tower; None for nothing.
-        context: the text context, for methods whose text features are those of its prompts.
-        backbone: the frozen model, on the device; runs in one process share it.
-        encoder: the backbone's features of sentences and images, kept on disk.
-        classnames: names of the classes at hand, in label order.
-        logged: a context manager around everything that the run prints.
-    """
-
-    visual_prompt: VisualPrompt | None = None
-    context: TextContext | None = None
-    logged = contextlib.nullcontext
-
-    def build_prompts(self) -> nn.Module:
-        """Build what the method needs; returns the module that is learned (without parameters: nothing to train)."""
-        raise NotImplementedError
-
-    def set_classes(self, classnames: list[str]) -> None:
-        """Rebuild what depends on the class names; what was learned stays."""
-        raise NotImplementedError
-
-    def text_features(self) -> Tensor:
-        """Normalised text features (C, D) of the classes at hand."""
-        raise NotImplementedError
-
-    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits (B, C) and the weighted parts of the loss, which are added up."""
-        raise NotImplementedError
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Logits (B, C) of normalised image features (B, D): scaled cosine similarities."""
-        return self.backbone.logit_scale * features @ self.text_features().T
-
-    def image_features(self, batch: dict) -> Tensor:
-        """Normalised image features (B, D) of a batch, encoded now or ahead of time."""
-        if "features" in batch:
-            return batch["features"]
-        return F.normalize(self.backbone.encode_image(batch["img"], self.visual_prompt).float(), dim=-1)
-
-    @property
-    def settings(self):
-        """The method's own node of the configuration."""
-        return self.cfg.TRAINER[type(self).__name__.upper()]
-
-    @property
-    def prompts(self) -> Prompts:
-        """Template and sentences of the data set; read only by methods that use them."""
-        dataset = self.dm.dataset
-        if not dataset.prompts:
-            raise InputError(
-                f"{type(self).__name__} needs a clinical template and sentences per class, and the data set "
-                f"{type(dataset).__name__} names no prompt file: write one like prompts/btmri.json, set DATASET.PROMPTS"
-            )
-        return load_prompts(dataset.prompts)
+class PromptTuner(Method):
+    """Runs a method: data, steps, mixed precision, tests, checkpoints of what was learned."""
 
     def build_data_loader(self) -> None:
         """The backbone comes first: it decides the size and normalisation of the images."""
@@ -112,26 +51,19 @@ class PromptTuner(TrainerX):
         self.set_classes(self.classnames)
         if self.cfg.MODEL.INIT_WEIGHTS:
             checkpoint.load_into(self.learner, Path(self.cfg.MODEL.INIT_WEIGHTS), self.identity())
-        self.learned_parameters = sum(p.numel() for p in self.learner.parameters())
         self.optim = self.sched = None
-        if self.learned_parameters:
-            self.optim = build_optimizer(self.learner, self.cfg.OPTIM)
-            self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
+        if any(p.requires_grad for p in self.learner.parameters()):
+            self.optim, self.sched = self.build_optimization()
         self.register_model("prompt_learner", self.learner, self.optim, self.sched)
         self.stream = None
         if self.cfg.FEATURES == "ahead" and self.image_tower_is_frozen:
             images = self.train_loader_x.dataset
-            self.stream = FeatureStream(self.encoder, self.visual_prompt, images, self.cfg.OPTIM.MAX_EPOCH)
+            self.stream = FeatureStream(self.encoder, self.visual_prompt, images, self.max_epoch)
 
     @property
-    def image_tower_is_frozen(self) -> bool:
-        prompt = self.visual_prompt
-        return prompt is None or prompt.values is None or not prompt.values.requires_grad
-
-    @property
-    def stackable(self) -> bool:
-        """Whether a step's prompts can be encoded together with those of other runs."""
-        return self.context is not None and self.stream is not None and not self.settings.get("TEXT_DROPOUT", False)
+    def learned_parameters(self) -> int:
+        """How many numbers are learned and kept; 0 for a method that only tests."""
+        return sum(value.numel() for value in self.learner.state_dict().values())
 
     def set_model_mode(self, mode: str = "train", names=None) -> None:
         """The backbone stays in evaluation mode, but for the text tower's dropout where TEXT_DROPOUT asks for it."""
@@ -178,7 +110,7 @@ class PromptTuner(TrainerX):
         batch = {key: value.to(self.device) if torch.is_tensor(value) else value for key, value in batch.items()}
         # Whatever a method draws while training (dropout) is a function of seed, epoch and step alone.
         torch.manual_seed(stream_seed("step", self.cfg.SEED, self.epoch, self.batch_idx))
-        with self.precision.autocast():
+        with self.precision.autocast(), self.adapted():
             logits, parts = self.loss(batch)
             total = sum(parts.values())
         accuracy = (logits.argmax(1) == batch["label"]).float().mean() * 100
@@ -187,9 +119,9 @@ class PromptTuner(TrainerX):
         return total
 
     def update(self) -> None:
-        """Step on the gradients; the learning rate follows at the end of the epoch."""
+        """Step on the gradients; the learning rate follows."""
         self.precision.step(self.optim)
-        if self.batch_idx + 1 == self.num_batches:
+        if self.schedule_per_step or self.batch_idx + 1 == self.num_batches:
             self.update_lr()
 
     def _read_losses(self) -> None:
@@ -225,13 +157,14 @@ class PromptTuner(TrainerX):
         else:
             items, names = dataset.test_of(which)
         prompt = self.visual_prompt and self.visual_prompt.detached()
-        features, labels = self.encoder.images(items, prompt, f"{split} images")
+        with self.adapted():
+            features, labels = self.encoder.images(items, prompt, f"{split} images", keep=self.image_tower_is_frozen)
         trained_on, self.classnames = self.classnames, names
         self.set_classes(names)
         print(f"Evaluate on the *{split}* set" + ("" if which == "all" else f", {which} classes"))
         self.evaluator.lab2cname = dict(enumerate(names))
         self.evaluator.reset()
-        with self.precision.autocast():
+        with self.precision.autocast(), self.adapted():
             self.evaluator.process(self.logits(features), labels)
         results = self.evaluator.evaluate()
         self.classnames = trained_on
@@ -263,7 +196,7 @@ class PromptTuner(TrainerX):
         if keep:
             self.save_model(self.epoch, self.output_dir)
         state = {"epoch": self.epoch + 1, "best_result": self.best_result, "history": self.history["train/loss"]}
-        checkpoint.save_state(Path(self.output_dir), self.identity(), self._resumable(), state)
+        checkpoint.save_state(Path(self.output_dir), self.identity(), self.resumable(), state)
 
     def after_train(self) -> None:
         if self.cfg.TEST.FINAL_MODEL == "best_val":
@@ -272,7 +205,7 @@ class PromptTuner(TrainerX):
             self.evaluate()
 
     def resume_model_if_exist(self, directory: str) -> int:
-        state = checkpoint.load_state(Path(directory), self.identity(), self._resumable())
+        state = checkpoint.load_state(Path(directory), self.identity(), self.resumable())
         if state is None:
             return 0
         self.best_result = state["best_result"]
@@ -280,7 +213,8 @@ class PromptTuner(TrainerX):
         print(f"Resumed from '{directory}' after epoch {state['epoch']}")
         return state["epoch"]
 
-    def _resumable(self) -> dict[str, Any]:
+    def resumable(self) -> dict[str, Any]:
+        """What an interrupted run needs to go on: things with a state_dict."""
         return {"learner": self.learner, "optim": self.optim, "sched": self.sched, "precision": self.precision}
 
 

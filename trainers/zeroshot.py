@@ -1,22 +1,50 @@
-"""Zero-shot classification with a hand-written prompt."""
+"""Zero-shot classification: frozen text features of what is written about each class."""
 
 from torch import Tensor, nn
 
 from dassl.engine import TRAINER_REGISTRY
+from dassl.errors import unknown_name
+from trainers.teacher import mean_feature, sentence_features
 from trainers.tuner import PromptTuner
+
+TEXTS = ("template", "ensemble")
 
 
 @TRAINER_REGISTRY.register()
 class ZeroShot(PromptTuner):
-    """CLIP's zero-shot classifier (arXiv 2103.00020, section 3.1.2): the text feature of one sentence per class."""
+    """CLIP's zero-shot classifier (arXiv 2103.00020, section 3.1.2): frozen text features, nothing learned.
 
-    defaults = {"TEMPLATE": "a photo of a {}.", "PREC": "fp32"}
+    Settings: TEXT template, the feature of one sentence per class, or ensemble, the mean of N_PROMPTS sentences of the
+    prompt file; TEMPLATE, the sentence, with {} for the class name.
+    """
+
+    learns = "nothing"
+    source = "arXiv 2103.00020"
+    checked = "official code: logits"
+    defaults = {"TEXT": "template", "TEMPLATE": "a photo of a {}.", "N_PROMPTS": 50, "PREC": "fp32"}
 
     def build_prompts(self) -> nn.Module:
         return nn.Module()
 
     def set_classes(self, classnames: list[str]) -> None:
-        self._text = self.encoder.sentences([self.settings.TEMPLATE.format(name) for name in classnames])
+        self._text = self.frozen_text(classnames)
+
+    def frozen_text(self, classnames: list[str]) -> Tensor:
+        """Normalised text features (C, D) of the classes, by TEXT."""
+        settings = self.settings
+        if settings.TEXT not in TEXTS:
+            raise unknown_name(f"text (TRAINER.{type(self).__name__.upper()}.TEXT)", settings.TEXT, TEXTS)
+        if settings.TEXT == "ensemble":
+            return mean_feature(sentence_features(self.encoder, self.prompts.sentences(classnames, settings.N_PROMPTS)))
+        return self.encoder.sentences([settings.TEMPLATE.format(name) for name in classnames])
 
     def text_features(self) -> Tensor:
         return self._text
+
+
+@TRAINER_REGISTRY.register()
+class ZeroShotEnsemble(ZeroShot):
+    """Zero-shot classification with the mean feature of the sentences written about each class."""
+
+    source = "arXiv 2103.00020, section 3.1.4"
+    defaults = {**ZeroShot.defaults, "TEXT": "ensemble"}
