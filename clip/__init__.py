@@ -2,5 +2,18 @@
 
 from clip.backbone import BACKBONE_REGISTRY, Backbone, Tokens, VisualPrompt, build_backbone
 from clip.biomedclip import BiomedCLIP, Tiny
+from clip.openai import CLIP, PubMedCLIP
+from clip.pmcclip import PMCCLIP
 
-__all__ = ["BACKBONE_REGISTRY", "Backbone", "BiomedCLIP", "Tiny", "Tokens", "VisualPrompt", "build_backbone"]
+__all__ = [
+    "BACKBONE_REGISTRY",
+    "CLIP",
+    "PMCCLIP",
+    "Backbone",
+    "BiomedCLIP",
+    "PubMedCLIP",
+    "Tiny",
+    "Tokens",
+    "VisualPrompt",
+    "build_backbone",
+]

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from clip.backbone import Projection
+from clip.backbone import Projection, Tokens
 from dassl.errors import InputError
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -38,12 +38,23 @@ def find_bert_config(folder: Path, repository: str, named_by: str) -> str:
     return repository
 
 
-def load_tokenizer(folder: Path):
-    """The fast tokenizer stored in a model folder."""
+def load_tokenizer(file: Path):
+    """The fast tokenizer stored in a tokenizer.json, or BERT's with the words of a vocab.txt."""
+    from tokenizers import BertWordPieceTokenizer, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
+    if file.suffix == ".txt":
+        tokenizer = Tokenizer.from_str(BertWordPieceTokenizer.from_file(str(file)).to_str())
+    else:
+        tokenizer = Tokenizer.from_file(str(file))
     special = {name: f"[{name[:-6].upper()}]" for name in ("pad_token", "unk_token", "cls_token", "sep_token")}
-    return PreTrainedTokenizerFast(tokenizer_file=str(folder / TOKENIZER_FILE), **special)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+def tokenize(tokenizer, texts: list[str], longest: int, device: torch.device) -> Tokens:
+    """Tokens of texts, cut to `longest` with the end token kept."""
+    batch = tokenizer(texts, padding="longest", truncation=True, max_length=longest, return_tensors="pt")
+    return Tokens(batch["input_ids"].to(device), batch["attention_mask"].to(device))
 
 
 def fill_buffers(embeddings: nn.Module) -> None:

@@ -14,11 +14,11 @@ from clip.bert import (
     find_bert_config,
     load_tokenizer,
     square_mask,
+    tokenize,
 )
 from clip.deep import deep_prompts
-from clip.hub import check_keys, find_folder, read_weights
-from clip.vit import NO_PROMPT, forward_with_prompt, timm_projections
-from dassl.errors import InputError
+from clip.hub import WEIGHT_FILES, Source, find_files, load_weights, read_weights
+from clip.vit import NO_PROMPT, forward_with_prompt, fused_projections
 
 CONFIG_FILE = "open_clip_config.json"
 # Written by transformers before 4.31, a constant that later versions no longer store.
@@ -38,24 +38,17 @@ class BiomedCLIP(Backbone):
     def __init__(self, path: str = ""):
         super().__init__()
         self.name = type(self).__name__
-        folder = find_folder(path, self.hub_id, (CONFIG_FILE, TOKENIZER_FILE))
-        config = json.loads((folder / CONFIG_FILE).read_text())
+        found = find_files(path, Source(self.hub_id, (CONFIG_FILE, TOKENIZER_FILE, WEIGHT_FILES)))
+        config_file, tokenizer_file, weight_file = found
+        config = json.loads(config_file.read_text())
         with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
-            self.model = build_open_clip(config["model_cfg"], folder)
-        self._load(folder)
-        self._tokenizer = load_tokenizer(folder)
-        self._describe(config)
-
-    def _load(self, folder: Path) -> None:
-        weights = read_weights(folder)
+            self.model = build_open_clip(config["model_cfg"], config_file.parent)
+        weights = read_weights(weight_file)
         weights.pop(OBSOLETE_KEY, None)
-        try:
-            missing, unexpected = self.model.load_state_dict(weights, strict=False, assign=True)
-        except RuntimeError as error:
-            raise InputError(f"the weights in '{folder}' do not fit the model its config describes: {error}") from error
-        check_keys(folder, missing, unexpected)
-        self.model.float()
+        load_weights(self.model, weights, weight_file)
         fill_buffers(self.model.text.transformer.embeddings)
+        self._tokenizer = load_tokenizer(tokenizer_file)
+        self._describe(config)
 
     def _describe(self, config: dict) -> None:
         preprocess, trunk, bert = config["preprocess_cfg"], self.model.visual.trunk, self.model.text.transformer.config
@@ -68,10 +61,7 @@ class BiomedCLIP(Backbone):
         self.logit_scale = float(self.model.logit_scale.detach().exp())
 
     def tokenize(self, texts: list[str]) -> Tokens:
-        batch = self._tokenizer(
-            texts, padding="longest", truncation=True, max_length=self.context_length, return_tensors="pt"
-        )
-        return Tokens(batch["input_ids"].to(self.device), batch["attention_mask"].to(self.device))
+        return tokenize(self._tokenizer, texts, self.context_length, self.device)
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
         return self.model.text.transformer.get_input_embeddings()(ids)
@@ -85,7 +75,7 @@ class BiomedCLIP(Backbone):
     def attention_projections(self, tower: str) -> list[dict[str, Projection]]:
         if tower == "text":
             return bert_projections(self.model.text.transformer)
-        return timm_projections(self.model.visual.trunk)
+        return fused_projections(self.model.visual.trunk.blocks)
 
     def set_text_dropout(self, on: bool) -> None:
         self.model.text.train(on)

@@ -1,4 +1,6 @@
-"""A timm vision transformer's forward pass with a visual prompt written into its token sequence."""
+"""Vision transformers with a visual prompt written into their token sequence; what timm's and open_clip's share."""
+
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from timm.layers import Attention
@@ -9,6 +11,7 @@ from torch.nn import functional as F
 from clip.backbone import Projection, VisualPrompt
 
 NO_PROMPT = VisualPrompt(tokens=0)
+Short = Callable[[nn.Module, Tensor], Tensor]
 
 
 def forward_with_prompt(trunk: nn.Module, pixels: Tensor, prompt: VisualPrompt) -> Tensor:
@@ -25,11 +28,20 @@ def forward_with_prompt(trunk: nn.Module, pixels: Tensor, prompt: VisualPrompt) 
     start = trunk.num_prefix_tokens
     writer = PromptWriter(prompt, len(trunk.blocks), trunk.embed_dim, start)
     tokens = trunk.norm_pre(writer.begin(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels)))))
-    for layer, block in enumerate(trunk.blocks):
-        tokens = writer.before(layer, tokens)
-        last = layer + 1 == len(trunk.blocks)
-        tokens = _class_token(block, tokens) if last and _only_class_token_counts(trunk, block) else block(tokens)
+    short = _class_token if _only_class_token_counts(trunk, trunk.blocks[-1]) else None
+    tokens = through_blocks(trunk.blocks, tokens, writer, short)
     return trunk.forward_head(trunk.norm(tokens))
+
+
+def through_blocks(blocks: Sequence[nn.Module], tokens: Tensor, writer: "PromptWriter", short: Short | None) -> Tensor:
+    """Send tokens (B, L, W) through a tower's blocks with a prompt written before each.
+
+    `short` computes the last block for the class token alone, (B, 1, W); None to run the block as it is.
+    """
+    for layer, block in enumerate(blocks):
+        tokens = writer.before(layer, tokens)
+        tokens = short(block, tokens) if short and layer + 1 == len(blocks) else block(tokens)
+    return tokens
 
 
 class PromptWriter:
@@ -77,11 +89,28 @@ class PromptWriter:
         return torch.cat([tokens[:, : self.start], written, tokens[:, self.start + skip :]], dim=1)
 
 
-def timm_projections(trunk: nn.Module) -> list[dict[str, Projection]]:
-    """The parts of the fused query, key and value layer of each block of a timm ViT."""
-    width = trunk.embed_dim
-    rows = {name: slice(k * width, (k + 1) * width) for k, name in enumerate("qkv")}
-    return [{name: (block.attn.qkv, part) for name, part in rows.items()} for block in trunk.blocks]
+def fused_projections(blocks: Iterable[nn.Module]) -> list[dict[str, Projection]]:
+    """The parts of the fused query, key and value layer `attn.qkv` of each block."""
+
+    def parts(qkv: nn.Linear) -> dict[str, Projection]:
+        width = qkv.in_features
+        return {name: (qkv, slice(k * width, (k + 1) * width)) for k, name in enumerate("qkv")}
+
+    return [parts(block.attn.qkv) for block in blocks]
+
+
+def class_token_heads(attn: nn.Module, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The class token's query (B, heads, 1, w), and the keys and values (B, heads, L, w), of a block's attention.
+
+    Args:
+        attn: with a fused layer `qkv` and `num_heads`.
+        normed: what enters the attention (B, L, W).
+    """
+    width, weight, bias = normed.shape[-1], attn.qkv.weight, attn.qkv.bias
+    bias = (None, None) if bias is None else (bias[:width], bias[width:])
+    query = F.linear(normed[:, :1], weight[:width], bias[0])
+    key, value = F.linear(normed, weight[width:], bias[1]).chunk(2, dim=-1)
+    return tuple(x.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for x in (query, key, value))
 
 
 def _only_class_token_counts(trunk: nn.Module, block: nn.Module) -> bool:
@@ -97,13 +126,8 @@ def _only_class_token_counts(trunk: nn.Module, block: nn.Module) -> bool:
 
 def _class_token(block: Block, tokens: Tensor) -> Tensor:
     """The class token (B, 1, W) after a block, without the work for the tokens that nothing reads after it."""
-    attn, width = block.attn, tokens.shape[-1]
-    normed = block.norm1(tokens)
-    weight, bias = attn.qkv.weight, attn.qkv.bias
-    bias = (None, None) if bias is None else (bias[:width], bias[width:])
-    query = F.linear(normed[:, :1], weight[:width], bias[0])
-    key, value = F.linear(normed, weight[width:], bias[1]).chunk(2, dim=-1)
-    query, key, value = (x.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for x in (query, key, value))
+    attn = block.attn
+    query, key, value = class_token_heads(attn, block.norm1(tokens))
     mixed = F.scaled_dot_product_attention(attn.q_norm(query), attn.k_norm(key), value, scale=attn.scale)
     token = tokens[:, :1] + block.ls1(attn.proj(mixed.transpose(1, 2).flatten(2)))
     return token + block.ls2(block.mlp(block.norm2(token)))

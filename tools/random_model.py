@@ -1,12 +1,16 @@
-"""Writes random BiomedCLIP-like models in the hub's layout, for tests and benchmarks that need one."""
+"""Writes random models in the layouts of the hub, for tests and benchmarks that need one."""
 
+import hashlib
 import json
+import math
+import shutil
 from pathlib import Path
 
 import torch
 
 from clip.bert import TOKENIZER_FILE
 from clip.biomedclip import CONFIG_FILE, build_open_clip
+from clip.pmcclip import IMAGE_FILE, PMCCLIP, PROJECTION_FILE, TEXT_FILE
 
 BIOMEDCLIP = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 BERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
@@ -44,6 +48,59 @@ def small_model(folder: Path) -> Path:
     return folder
 
 
+def small_clip(folder: Path, width: int = 64) -> Path:
+    """A CLIP in open_clip's layout: two blocks in either tower, 32 pixels in patches of 16; heads are 64 wide."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    save_file(_random_clip(width).state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def small_pubmedclip(folder: Path) -> Path:
+    """A CLIP in OpenAI's layout as training code saves it: half precision, three numbers and other things beside it."""
+    from open_clip.model import convert_weights_to_fp16
+
+    folder.mkdir(parents=True)
+    model = _random_clip(64)
+    convert_weights_to_fp16(model)
+    numbers = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
+    weights = {**model.state_dict(), **{name: torch.tensor(number) for name, number in numbers.items()}}
+    torch.save({"epoch": 50, "state_dict": weights, "best_loss": 1.5}, folder / "PubMedCLIP_ViT32.pth")
+    return folder
+
+
+def _random_clip(width: int) -> torch.nn.Module:
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+    torch.manual_seed(0)
+    vision = CLIPVisionCfg(layers=2, width=width, patch_size=16, image_size=32)
+    text = CLIPTextCfg(layers=2, width=width, heads=width // 64)
+    return CLIP(32, vision, text, quick_gelu=True, init_logit_scale=math.log(100)).eval()
+
+
+def small_pmcclip(folder: Path) -> Path:
+    """A PMC-CLIP in its three files, with prefixes and obsolete keys; 64 pixels, one bottleneck in each stage."""
+    from open_clip.modified_resnet import ModifiedResNet
+    from transformers import BertConfig, BertModel
+
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    image = ModifiedResNet([1, 1, 1, 1], output_dim=32, heads=PMCCLIP.pool_heads, image_size=64, width=8)
+    for name, value in image.state_dict().items():  # new ones let everything through as it is
+        if ".bn" in name or name.startswith("bn"):
+            value.copy_(torch.rand(value.shape) + 0.5)
+    bert = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
+    bert = {"model_type": "bert", **bert, "vocab_size": 3000, "max_position_embeddings": 128}
+    text = {f"module.{name}": value for name, value in BertModel(BertConfig(**bert)).state_dict().items()}
+    torch.save(image.state_dict(), folder / IMAGE_FILE)
+    torch.save({**text, "module.embeddings.position_ids": torch.arange(128)[None]}, folder / TEXT_FILE)
+    torch.save(torch.nn.Parameter(torch.randn(64, 32) / 8), folder / PROJECTION_FILE)
+    (folder / "config.json").write_text(json.dumps(bert))
+    (folder / TOKENIZER_FILE).write_bytes((TINY / TOKENIZER_FILE).read_bytes())
+    return folder
+
+
 def full_size_model(folder: Path) -> Path:
     bert = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
     write_model(folder, "vit_base_patch16_224", {**bert, "vocab_size": 30522}, embed_dim=512, context=256)
@@ -53,15 +110,22 @@ def full_size_model(folder: Path) -> Path:
 
 def hub_cache(home: Path, model: Path) -> Path:
     """A pre-filled hub cache: the model in one repository, BERT's configuration in another, as on the hub."""
+    fill_cache(
+        home, BIOMEDCLIP, [model / name for name in (CONFIG_FILE, TOKENIZER_FILE, "open_clip_pytorch_model.bin")]
+    )
+    return fill_cache(home, BERT, [model / "config.json"])
+
+
+def fill_cache(home: Path, repository: str, files: list[Path], kind: str = "model") -> Path:
+    """Put files into a hub cache as huggingface_hub does: weights are blobs named by sha256, small files by git's."""
     revision = "0" * 40
-    for repository, names in (
-        (BIOMEDCLIP, (CONFIG_FILE, TOKENIZER_FILE, "open_clip_pytorch_model.bin")),
-        (BERT, ("config.json",)),
-    ):
-        folder = home / "hub" / f"models--{repository.replace('/', '--')}"
-        (folder / "refs").mkdir(parents=True)
-        (folder / "refs" / "main").write_text(revision)
-        (folder / "snapshots" / revision).mkdir(parents=True)
-        for name in names:
-            (folder / "snapshots" / revision / name).symlink_to(model / name)
+    folder = home / "hub" / f"{kind}s--{repository.replace('/', '--')}"
+    for part in ("refs", "blobs", f"snapshots/{revision}"):
+        (folder / part).mkdir(parents=True)
+    (folder / "refs" / "main").write_text(revision)
+    for file in files:
+        small = file.suffix in (".json", ".txt")
+        blob = hashlib.new("sha1" if small else "sha256", file.read_bytes()).hexdigest()
+        shutil.copy(file, folder / "blobs" / blob)
+        (folder / "snapshots" / revision / file.name).symlink_to(Path("../../blobs") / blob)
     return home
