@@ -195,7 +195,8 @@ def main() -> None:
     model = build_open_clip(MODEL_CFG, args.folder)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
     images, labels = render_pool(args.images, args.seed)
-    train(model, load_tokenizer(args.folder / TOKENIZER_FILE), images, labels, args.steps, args.batch_size, args.lr, args.seed)
+    tokenizer = load_tokenizer(args.folder / TOKENIZER_FILE)
+    train(model, tokenizer, images, labels, args.steps, args.batch_size, args.lr, args.seed)
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, args.folder / WEIGHT_FILES[0])
     print(f"wrote {args.folder} in {(time.time() - start) / 60:.1f} min")
 
