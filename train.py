@@ -178,12 +178,7 @@ def train(jobs: list[Job]) -> None:
         with trainer.logged():
             finish(trainers[trainer], trainer, {"train_and_test": seconds, "runs_side_by_side": len(jobs)})
 
-    for trainer in trainers:
-        if not trainer.learned_parameters:
-            with trainer.logged():
-                trainer.evaluate()
-            finished(trainer)
-    train_together([trainer for trainer in trainers if trainer.learned_parameters], finished)
+    train_together(list(trainers), finished)
 
 
 def finish(job: Job, trainer, timing: dict) -> None:
@@ -195,7 +190,7 @@ def finish(job: Job, trainer, timing: dict) -> None:
         "metrics": with_harmonic_mean(trainer.evaluation),
         "learned_parameters": trainer.learned_parameters,
         "split": trainer.dm.dataset.split and trainer.dm.dataset.split.about(),
-        "loss_per_epoch": _epoch_means(trainer.history["train/loss"], cfg.OPTIM.MAX_EPOCH),
+        "loss_per_epoch": _epoch_means(trainer.history["train/loss"], trainer.max_epoch),
         "seconds": {"build": round(trainer.seconds_to_build, 2), **timing},
         "environment": environment(trainer.device),
     }

@@ -61,8 +61,8 @@ def build_cfg(choice: Choice) -> CN:
     """The frozen configuration of a run.
 
     Later entries win: framework defaults; configs/datasets/<dataset>.yaml; configs/trainers/base.yaml;
-    <Method>/common.yaml; <Method>/<protocol>.yaml; <Method>/<protocol>/<dataset>.yaml; <Method>/published.yaml if asked
-    for; the choice's own words (backbone, shots, seed, root); KEY VALUE pairs. `config_file` takes the place of the
+    <Method>/common.yaml; <Method>/<protocol>.yaml; <Method>/<dataset>.yaml; <Method>/<protocol>/<dataset>.yaml;
+    <Method>/published.yaml if asked for; the choice's own words (backbone, shots, seed, root); KEY VALUE pairs. `config_file` takes the place of the
     method's files, `dataset_config_file` that of the data set's.
 
     Raises:
@@ -121,7 +121,8 @@ def _layers(choice: Choice) -> Iterator[Path]:
             raise InputError(
                 f"{choice.trainer} has no configuration: write '{own[0]}' (see README, How to add a method)"
             )
-        yield from filter(Path.is_file, [*own, method / choice.protocol / f"{choice.dataset}.yaml"])
+        of_dataset = f"{choice.dataset}.yaml"
+        yield from filter(Path.is_file, [*own, method / of_dataset, method / choice.protocol / of_dataset])
     published = FOLDER / "trainers" / choice.trainer / "published.yaml"
     if choice.published and published.is_file():
         yield published

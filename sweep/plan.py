@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sweep.run import Run
 
 # Methods that learn nothing give the same numbers for every seed and shots: one run serves all columns.
-UNTRAINED = frozenset({"ZeroShot"})
+UNTRAINED = frozenset({"ZeroShot", "ZeroShotEnsemble"})
 FEW_SHOT_SHOTS = (1, 2, 4, 8, 16)
 BASE2NEW_SHOTS = (16,)
 SEEDS = (1, 2, 3)

@@ -88,7 +88,13 @@ class PromptTuner(Method):
         lockstep.train_together([self])
 
     def walk(self) -> Iterator[dict]:
-        """The training as a sequence of batches; who takes one steps on it before taking the next."""
+        """The training as a sequence of batches; who takes one steps on it before taking the next.
+
+        A method that learns nothing has none, and is tested.
+        """
+        if not self.learned_parameters:
+            self.evaluate()
+            return
         self.before_train()
         for epoch in range(self.start_epoch, self.max_epoch):
             self.epoch = epoch

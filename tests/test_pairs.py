@@ -1,0 +1,89 @@
+"""Every method on every backbone: two steps, saved, loaded, tested; refused with a reason where that has no meaning."""
+
+import pytest
+import torch
+
+from clip import BACKBONE_REGISTRY
+from configs import Choice, build_cfg
+from dassl.engine import TRAINER_REGISTRY
+from dassl.errors import InputError
+from tests.registered import METHODS
+from tools.random_model import small_clip, small_model, small_pmcclip, small_pubmedclip
+
+BACKBONES = ["Tiny", "BiomedCLIP", "CLIP", "PubMedCLIP", "PMC-CLIP"]
+WRITERS = {"BiomedCLIP": small_model, "CLIP": small_clip, "PubMedCLIP": small_pubmedclip, "PMC-CLIP": small_pmcclip}
+REFUSED = {(method, "PMC-CLIP") for method in ("VPT", "VPTDeep", "DPT", "MaPLe", "PromptSRC", "CLIPLoRA")}
+TWO_STEPS = ["OPTIM.MAX_EPOCH", 2, "DATALOADER.TRAIN_X.BATCH_SIZE", 8, "OPTIM.WARMUP_EPOCH", -1]
+# Fewer sentences, steps and grid points than in earnest.
+SHORT = {
+    "BiomedCoOp": ["N_PROMPTS", 6],
+    "BiomedDPT": ["N_PROMPTS", 3],
+    "CLIPLoRA": ["ITERATIONS_PER_SHOT", 0],
+    "LinearProbe": ["SEARCH_STEPS", 1],
+    "LPpp": ["ALPHA_EVERY", 1],
+    "PromptSRC": ["N_PROMPTS", 3],
+    "TipAdapter": ["SEARCH_STEPS", 5],
+    "TipAdapterF": ["SEARCH_STEPS", 5],
+    "ZeroShotEnsemble": ["N_PROMPTS", 3],
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Folders of small random models, each in the layout of the genuine one."""
+    root = tmp_path_factory.mktemp("weights")
+    return {name: str(write(root / name)) for name, write in WRITERS.items()} | {"Tiny": ""}
+
+
+@pytest.fixture
+def pair(build, weights):
+    def _pair(method, backbone, *opts, **words):
+        opts = ["MODEL.BACKBONE.PATH", weights[backbone], *TWO_STEPS, *opts]
+        if method in SHORT:
+            opts += [f"TRAINER.{method.upper()}.{SHORT[method][0]}", SHORT[method][1]]
+        return build(method, backbone=backbone, opts=[opt if opt != "" else "''" for opt in opts], **words)
+
+    return _pair
+
+
+def test_the_table_of_pairs_is_complete():
+    assert set(BACKBONES) == set(BACKBONE_REGISTRY.registered_names())
+    for method in METHODS:
+        for backbone in BACKBONES:
+            cfg = build_cfg(Choice(method, backbone="Tiny"))
+            cfg.defrost()
+            cfg.MODEL.BACKBONE.NAME = backbone
+            reason = TRAINER_REGISTRY.get(method).refusal(BACKBONE_REGISTRY.get(backbone), cfg)
+            assert bool(reason) == ((method, backbone) in REFUSED)
+
+
+@pytest.mark.parametrize(("method", "backbone"), sorted(REFUSED))
+def test_pairs_without_a_meaning_are_refused_before_anything_is_loaded(method, backbone):
+    with pytest.raises(InputError, match=rf"{method} on PMC-CLIP, few_shot: .* is a convolutional network"):
+        build_cfg(Choice(method, backbone=backbone))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("method", METHODS)
+def test_two_steps_save_load_test(method, backbone, pair, monkeypatch):
+    if (method, backbone) in REFUSED:
+        return
+    trainer = pair(method, backbone)
+    frozen = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
+    start = {name: value.clone() for name, value in trainer.learner.state_dict().items()}
+    trainer.train()
+    assert all(torch.equal(value, frozen[name]) for name, value in trainer.backbone.state_dict().items())
+    assert not any(p.requires_grad for p in trainer.backbone.parameters())
+    assert trainer.evaluation["all"]["total"] == 96
+    learned = trainer.learner.state_dict()
+    assert set(learned) == set(start)
+    if not learned:
+        return
+    unchanged = {name for name, value in learned.items() if torch.equal(value, start[name])}
+    constant = {"values", "alpha", "beta"} if method.startswith("TipAdapter") else set()
+    # A LoRA's A has no gradient while B is zero, as it is in the first step, and a small step in the second.
+    assert unchanged <= constant, unchanged
+    assert all(value.isfinite().all() for value in learned.values())
+    again = pair(method, backbone)
+    again.load_model(trainer.output_dir)
+    assert again.evaluate() == trainer.evaluation
