@@ -62,8 +62,8 @@ def build_cfg(choice: Choice) -> CN:
 
     Later entries win: framework defaults; configs/datasets/<dataset>.yaml; configs/trainers/base.yaml;
     <Method>/common.yaml; <Method>/<protocol>.yaml; <Method>/<dataset>.yaml; <Method>/<protocol>/<dataset>.yaml;
-    <Method>/published.yaml if asked for; the choice's own words (backbone, shots, seed, root); KEY VALUE pairs. `config_file` takes the place of the
-    method's files, `dataset_config_file` that of the data set's.
+    <Method>/published.yaml if asked for; the choice's own words (backbone, shots, seed, root); KEY VALUE pairs.
+    `config_file` takes the place of the method's files, `dataset_config_file` that of the data set's.
 
     Raises:
         InputError: a file that is missing or does not fit, an unknown key, a value of the wrong type.
