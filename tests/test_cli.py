@@ -108,6 +108,24 @@ def test_evaluation_of_a_trained_model(command, tmp_path):
     assert "--eval-only needs --model-dir" in printed.err
 
 
+def test_evaluation_says_what_differs_from_the_training(command, tmp_path):
+    test = ["--eval-only", "--model-dir", tmp_path / "run"]
+    adapter = ["--trainer", "CLIPAdapter", "--shots", 1]
+    command(*adapter, *FAST)
+    code, printed = command(*adapter, *test, "TRAINER.CLIPADAPTER.RATIO", 0.3, out=None)
+    assert code == 0
+    assert "note: learned with RATIO 0.5, tested with RATIO 0.3" in printed.out
+    code, printed = command(*adapter, *test, "DATASET.SUBSAMPLE_CLASSES", "new", out=None)
+    assert code == 0
+    assert "note: learned on the classes ['cyst in fatty tissue'" in printed.out
+    probe = ["--trainer", "LinearProbe", "--shots", 1, "TRAINER.LINEARPROBE.SEARCH_STEPS", 0]
+    base = ["DATASET.SUBSAMPLE_CLASSES", "base"]
+    assert command(*probe, *base, "--overwrite")[0] == 0
+    code, printed = command(*probe, *test, "DATASET.SUBSAMPLE_CLASSES", "new", out=None)
+    assert code == 2
+    assert "was learned on the classes ['cyst in fatty tissue'" in printed.err
+
+
 def test_training_can_start_from_a_trained_model(command, tmp_path):
     command("--trainer", "CoOp", "--shots", 1, *FAST)
     first = torch.load(tmp_path / "run" / "model.pth", weights_only=True)["state_dict"]["ctx"]
@@ -124,7 +142,11 @@ def test_coop_style_checkpoint_and_new_classes(command, tmp_path):
     context = torch.load(tmp_path / "run" / "model.pth", weights_only=True)["state_dict"]["ctx"]
     (tmp_path / "old" / "prompt_learner").mkdir(parents=True)
     state = {"ctx": context, "token_prefix": torch.zeros(4, 1, 128), "token_suffix": torch.zeros(4, 9, 128)}
-    torch.save({"state_dict": state, "epoch": 50}, tmp_path / "old" / "prompt_learner" / "model.pth.tar-50")
+    # Upstream Dassl's warm-up schedule has the schedule that follows it, an object, in its state.
+    optimizer = torch.optim.SGD([torch.nn.Parameter(context)], lr=0.002, momentum=0.9)
+    schedule = {"last_epoch": 50, "successor": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)}
+    whole = {"state_dict": state, "epoch": 50, "optimizer": optimizer.state_dict(), "scheduler": schedule}
+    torch.save(whole, tmp_path / "old" / "prompt_learner" / "model.pth.tar-50")
     words = ["--trainer", "CoOp", "--shots", 2, "--eval-only", "--model-dir", tmp_path / "old", "--load-epoch", 50]
     code, printed = command(*words, "DATASET.SUBSAMPLE_CLASSES", "new", out=None)
     assert code == 0

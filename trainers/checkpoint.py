@@ -1,5 +1,6 @@
 """Files of what was learned: a few kilobytes, read without unpickling, refused where they do not belong."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from dassl.utils import atomic_path, load_checkpoint
 
 FILE = "model.pth"
 STATE_FILE = "checkpoint.pth"
-# Frozen word embeddings that CoOp-style code stores beside the context; they follow from the class names.
-DERIVED_KEYS = ("token_prefix", "token_suffix")
+# What CoOp-style code stores beside the context, all of it frozen: word embeddings, which follow from the class names,
+# and the zero-shot image tower.
+DERIVED_KEYS = ("token_prefix", "token_suffix", "ZS_image_encoder.")
 
 
 def save(path: Path, weights: dict, epoch: int, about: dict[str, Any]) -> None:
@@ -37,8 +39,8 @@ def find(directory: Path, epoch: int | None) -> Path:
     raise InputError(f"no checkpoint at {places}; name the run's folder with --model-dir")
 
 
-def load_into(module: nn.Module, path: Path, identity: dict[str, Any], epoch: int | None = None) -> None:
-    """Load learned weights into a module.
+def load_into(module: nn.Module, path: Path, identity: dict[str, Any], epoch: int | None = None) -> dict[str, Any]:
+    """Load learned weights into a module; returns what the file says of itself, for `compare`.
 
     Args:
         module: gets the weights.
@@ -53,12 +55,35 @@ def load_into(module: nn.Module, path: Path, identity: dict[str, Any], epoch: in
     _check_identity(path, stored.get("about", {}), identity)
     if epoch is not None and stored.get("epoch", epoch) != epoch:
         raise InputError(f"checkpoint '{path}' is of epoch {stored['epoch']}, epoch {epoch} was asked for")
-    weights = {k: v for k, v in stored.get("state_dict", {}).items() if k not in DERIVED_KEYS}
+    weights = {k: v for k, v in stored.get("state_dict", {}).items() if not k.startswith(DERIVED_KEYS)}
     own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if own != found:
         raise InputError(f"checkpoint '{path}' holds {found}, but the method with these settings learns {own}")
     module.load_state_dict(weights)
+    return stored.get("about", {})
+
+
+def compare(about: dict[str, Any], classnames: list[str], settings: dict[str, Any], classes_matter: bool) -> None:
+    """Say in what a checkpoint's classes and settings differ from a run's.
+
+    Args:
+        about: what the checkpoint says of itself; nothing, for one of CoOp-style code.
+        classnames, settings: the run's.
+        classes_matter: what was learned belongs to the classes that it was learned on.
+
+    Raises:
+        InputError: the classes differ and matter.
+    """
+    trained_on = about.get("classnames", classnames)
+    if trained_on != classnames:
+        if classes_matter:
+            raise InputError(f"the checkpoint was learned on the classes {trained_on}, this run has {classnames}")
+        print(f"note: learned on the classes {trained_on}, tested on {classnames}")
+    stored = json.loads(about.get("settings", "{}"))
+    for key in sorted(stored.keys() & settings.keys()):
+        if stored[key] != json.loads(json.dumps(settings[key])):
+            print(f"note: learned with {key} {stored[key]}, tested with {key} {settings[key]}")
 
 
 def _check_identity(path: Path, about: dict[str, Any], identity: dict[str, Any]) -> None:

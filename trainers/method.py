@@ -98,6 +98,11 @@ class Method(TrainerX):
         return ""
 
     @property
+    def classes_matter(self) -> bool:
+        """Whether what is learned serves no other classes than those it was learned on."""
+        return self.class_specific or (self.context is not None and self.context.ctx.dim() == 3)
+
+    @property
     def image_tower_is_frozen(self) -> bool:
         """Whether images have the same features at every step, so that they can be encoded ahead and kept."""
         return self.visual_prompt is None or self.visual_prompt.values is None

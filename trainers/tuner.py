@@ -189,7 +189,9 @@ class PromptTuner(Method):
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load <directory>/model.pth or, CoOp-style, <directory>/prompt_learner/model.pth.tar-<epoch>."""
-        checkpoint.load_into(self.learner, checkpoint.find(Path(directory), epoch), self.identity(), epoch)
+        path = checkpoint.find(Path(directory), epoch)
+        about = checkpoint.load_into(self.learner, path, self.identity(), epoch)
+        checkpoint.compare(about, self.classnames, dict(self.settings), self.classes_matter)
 
     def after_epoch(self) -> None:
         """Keep the model (the best on validation, or the last), and the state to go on from after an interrupt."""

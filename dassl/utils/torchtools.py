@@ -2,7 +2,7 @@
 
 import os
 import pickle
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 
 import torch
 from torch import nn
@@ -19,6 +19,11 @@ __all__ = [
     "resume_from_checkpoint",
     "save_checkpoint",
 ]
+
+
+# Upstream Dassl's warm-up schedules keep the main schedule, and with it the optimiser, as objects in their state:
+# checkpoints of CoOp-style code hold these, and nothing else beyond tensors and containers.
+HARMLESS = (torch.optim.SGD, torch.optim.lr_scheduler.CosineAnnealingLR, defaultdict, dict)
 
 
 def save_checkpoint(
@@ -44,7 +49,8 @@ def load_checkpoint(fpath: str) -> dict:
     if not os.path.exists(fpath):
         raise InputError(f"checkpoint '{fpath}' does not exist")
     try:
-        return torch.load(fpath, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(HARMLESS)):
+            return torch.load(fpath, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(f"checkpoint '{fpath}' cannot be read safely: {error}") from error
 
