@@ -43,6 +43,7 @@ PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
+    add("--list", action="store_true", help="say which methods, backbones and data sets there are (alone)")
     add("--trainer", required=True, metavar="METHOD", help="a method, or METHOD_BACKBONE")
     add("--backbone", help="Tiny (default), BiomedCLIP …")
     add("--dataset", help="a name of configs/datasets/ (default: phantom)")
@@ -69,6 +70,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, or 2 for bad input."""
+    if (sys.argv[1:] if argv is None else argv) == ["--list"]:
+        from configs.listing import everything
+
+        print(everything())
+        return 0
     return run_together([parse_args(argv)])
 
 
@@ -171,12 +177,13 @@ def train(jobs: list[Job]) -> None:
     from trainers.lockstep import train_together
 
     trainers = {build(job): job for job in jobs}
-    started = time.time()
+    stacked = sum(trainer.stackable for trainer in trainers)
 
     def finished(trainer) -> None:
-        seconds = round(time.time() - started, 2)
+        timing = {"train_and_test": round(time.time() - trainer.walk_started, 2)}
+        timing["runs_side_by_side"] = stacked if trainer.stackable else 1
         with trainer.logged():
-            finish(trainers[trainer], trainer, {"train_and_test": seconds, "runs_side_by_side": len(jobs)})
+            finish(trainers[trainer], trainer, timing)
 
     train_together(list(trainers), finished)
 

@@ -68,7 +68,7 @@ def build_cfg(choice: Choice) -> CN:
     Raises:
         InputError: a file that is missing or does not fit, an unknown key, a value of the wrong type.
     """
-    cfg = _defaults()
+    cfg = default_cfg()
     for path in _layers(choice):
         _merge_file(cfg, path)
     cfg.TRAINER.NAME = choice.trainer
@@ -91,7 +91,7 @@ def build_cfg(choice: Choice) -> CN:
     return cfg
 
 
-def _defaults() -> CN:
+def default_cfg() -> CN:
     """The framework's defaults, this project's own keys, and a node of settings per method."""
     cfg = get_cfg_default()
     cfg.PROTOCOL = "few_shot"

@@ -1,12 +1,19 @@
 """The yaml files against the facts they carry."""
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+import torch
+from torch import nn
+
+from clip import Backbone
 from configs import Choice, available_datasets, build_cfg
-from dassl.engine import TRAINER_REGISTRY
+from dassl.data.datasets import Datum
+from dassl.engine import TRAINER_REGISTRY, TrainerBase
 from dassl.errors import InputError
 from prompts import load_prompts
 from tests.registered import METHODS
+from trainers.linearprobe import COARSE
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -23,12 +30,25 @@ def test_every_method_has_a_configuration_for_every_data_set(method, protocol):
         assert list(cfg.TRAINER) == ["NAME", method.upper()]
 
 
-@pytest.mark.parametrize("protocol", ["few_shot", "base2new"])
-@pytest.mark.parametrize("method", ["CoOp", "BiomedDPT"])
-def test_hyper_parameters_are_the_published_ones(shared, method, protocol):
+PROMPT_LEARNERS = ["BiomedCoOp", "BiomedDPT", "CoCoOp", "CoOp", "DPT", "KgCoOp", "MaPLe", "ProGrad", "VPT"]
+# Names in the facts of what is a setting of a method.
+SETTINGS = {"l1_lambda": "L1_LAMBDA", "kl_lambda": "KL_LAMBDA", "n_prompts": "N_PROMPTS", "w": "W", "t": "T"}
+SETTINGS |= {"sccm_lambda": "SCCM_LAMBDA", "kdsp_lambda": "KDSP_LAMBDA", "tau": "TAU", "lambda": "LAMBDA"}
+SETTINGS |= {"prompt_depth": "PROMPT_DEPTH"}
+
+
+@pytest.fixture(scope="module")
+def facts(shared):
     import yaml
 
-    facts = yaml.safe_load((shared / "facts" / "hyperparameters.yaml").read_text())
+    return yaml.safe_load((shared / "facts" / "hyperparameters.yaml").read_text())
+
+
+@pytest.mark.parametrize("protocol", ["few_shot", "base2new"])
+@pytest.mark.parametrize("method", PROMPT_LEARNERS)
+def test_hyper_parameters_are_the_published_ones(facts, method, protocol):
+    if protocol not in facts[method]:
+        pytest.skip(f"no {protocol} settings of {method} were published")
     common, own = facts["common"], {**facts[method]["common"], **facts[method][protocol]}
     for dataset in set(available_datasets()) - {"phantom"}:
         cfg = build_cfg(Choice(method, dataset=dataset, protocol=protocol))
@@ -44,15 +64,46 @@ def test_hyper_parameters_are_the_published_ones(shared, method, protocol):
         assert common["test_batch_size"] == cfg.DATALOADER.TEST.BATCH_SIZE
         assert (fact["lr"], fact["max_epoch"]) == (cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH)
         assert fact["batch_size"] == cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+        for name, key in SETTINGS.items():
+            if name in fact:
+                assert settings[key] == fact[name], (dataset, name)
+        if method == "VPT":
+            assert fact["n_ctx"] == settings.VISUAL_TOKENS
+            continue
         assert common["class_token_position"] == settings.CLASS_TOKEN_POSITION
         assert common["csc"] == settings.CSC
         template = load_prompts(dataset).template
         ctx_init = settings.CTX_INIT or template.split("{}")[0].strip()
         assert ctx_init == fact["ctx_init"]
         assert (settings.N_CTX or len(ctx_init.split())) == fact["n_ctx"]
-        if method == "BiomedDPT":
-            assert (fact["l1_lambda"], fact["kl_lambda"]) == (settings.L1_LAMBDA, settings.KL_LAMBDA)
-            assert fact["n_prompts"] == settings.N_PROMPTS
+
+
+def test_settings_of_feature_space_methods_are_the_published_ones(facts):
+    def built(method):
+        cfg = build_cfg(Choice(method, dataset="busi"))
+        assert tuple(cfg.INPUT.TRANSFORMS) == ("random_resized_crop", "random_flip", "normalize")
+        assert cfg.INPUT.RRCROP_SCALE == (0.5, 1.0)
+        return cfg, cfg.TRAINER[method.upper()], facts[FACT.get(method, method)]["few_shot"]
+
+    FACT = {"CLIPAdapter": "ClipAdapter", "TipAdapterF": "TipAdapter"}
+    cfg, settings, fact = built("CLIPAdapter")
+    assert (fact["alpha"], fact["reduction"]) == (settings.RATIO, settings.REDUCTION)
+    assert (cfg.OPTIM.NAME, cfg.OPTIM.MOMENTUM, cfg.OPTIM.WEIGHT_DECAY) == ("sgd", 0, 0)
+    assert (fact["lr"], fact["max_epoch"]) == (cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH)
+    assert fact["batch_size"] == cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+    cfg, settings, fact = built("TipAdapter")
+    assert fact["augment_epoch"] == settings.AUGMENT_EPOCHS
+    assert fact["search_scale"] == [settings.SEARCH_SCALE] * 2
+    assert fact["search_step"] == [settings.SEARCH_STEPS] * 2
+    cfg, settings, fact = built("TipAdapterF")
+    assert [fact["init_alpha"]] == settings.ALPHAS
+    assert (fact["finetune_lr_of_F"], fact["finetune_epochs_of_F"]) == (cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH)
+    assert fact["batch_size"] == cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+    cfg, settings, fact = built("LinearProbe")
+    assert (fact["binary_search_steps"], fact["max_iter"]) == (settings.SEARCH_STEPS, settings.MAX_ITER)
+    assert list(COARSE) == fact["search_C"]
+    cfg, settings, fact = built("LPpp")
+    assert (fact["max_epoch"], fact["alpha_update_every"]) == (cfg.OPTIM.MAX_EPOCH, settings.ALPHA_EVERY)
 
 
 def test_templates_are_the_published_ones(shared):
@@ -69,3 +120,50 @@ def test_later_layers_win():
     assert build_cfg(Choice("BiomedDPT", published=True)).TRAINER.BIOMEDDPT.TEXT_DROPOUT is True
     assert Choice("BiomedDPT_BiomedCLIP").backbone == "BiomedCLIP"
     assert Choice("BiomedDPT").backbone == "Tiny"
+
+
+class FullSize(Backbone):
+    """BiomedCLIP's sizes without its weights."""
+
+    name, image_size, embed_dim, logit_scale, context_length = "BiomedCLIP", 224, 512, 85.2, 256
+    text_width = vision_width = 768
+    text_depth = vision_depth = 12
+    pixel_mean = pixel_std = (0.5, 0.5, 0.5)
+
+    def __init__(self, tiny):
+        super().__init__()
+        self._tiny = (tiny,)
+        fused = [nn.Linear(768, 2304, device="meta") for _ in range(12)]
+        apart = [[nn.Linear(768, 768, device="meta") for _ in "qkv"] for _ in range(12)]
+        self.blocks = {
+            "image": [{n: (layer, slice(k * 768, (k + 1) * 768)) for k, n in enumerate("qkv")} for layer in fused],
+            "text": [{n: (layer, slice(None)) for n, layer in zip("qkv", three, strict=True)} for three in apart],
+        }
+        self.anchor = nn.Parameter(torch.zeros(1))
+
+    def tokenize(self, texts):
+        return self._tiny[0].tokenize(texts)
+
+    def embed_tokens(self, ids):
+        return torch.zeros(*ids.shape, 768)
+
+    def attention_projections(self, tower):
+        return self.blocks[tower]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_numbers_learned_are_those_of_the_table(method, tiny):
+    cls = TRAINER_REGISTRY.get(method)
+    trainer = cls.__new__(cls)
+    TrainerBase.__init__(trainer)
+    trainer.cfg = build_cfg(Choice(method, dataset="btmri", opts=["TRAINER.CLIPLORA.ITERATIONS_PER_SHOT", "0"]
+                                   if method == "CLIPLoRA" else []))  # fmt: skip
+    trainer.device, trainer.backbone = torch.device("cpu"), FullSize(tiny)
+    trainer.max_epoch = trainer.cfg.OPTIM.MAX_EPOCH
+    trainer.classnames = ["glioma tumor", "meningioma tumor", "pituitary tumor", "normal brain"]
+    trainer.encoder = SimpleNamespace(sentences=lambda texts: torch.zeros(len(texts), 512))
+    items = [Datum(label=k % 4) for k in range(64)]
+    trainer.train_loader_x = SimpleNamespace(dataset=SimpleNamespace(data_source=items))
+    trainer.dm = SimpleNamespace(dataset=SimpleNamespace(prompts="btmri"))
+    trainer.learner = trainer.build_prompts()
+    assert trainer.learned_parameters == cls.numbers

@@ -10,17 +10,19 @@ from PIL import Image
 
 import train
 from clip import BACKBONE_REGISTRY
+from configs.listing import method_table
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
-from tests.registered import DATASETS, METHODS
+from tests.registered import DATASETS
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text()
+ADDING = (PROJECT / "docs" / "ADDING_A_METHOD.md").read_text()
 
 
-def block(language, beginning):
+def block(language, beginning, page=README):
     """The first code block of a language that holds a text."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    blocks = re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
     return next(text for text in blocks if beginning in text)
 
 
@@ -34,13 +36,17 @@ def registries():
 
 
 def test_example_method(registries, phantom_root, tmp_path):
-    exec(block("python", "class TaskRes"), {})
-    (tmp_path / "few_shot.yaml").write_text(block("yaml", "BATCH_SIZE: 32") + "INPUT:\n  TRANSFORMS: [normalize]\n")
+    exec(block("python", "class TaskRes", ADDING), {})
+    (tmp_path / "few_shot.yaml").write_text(
+        block("yaml", "BATCH_SIZE: 32", ADDING) + "INPUT:\n  TRANSFORMS: [normalize]\n"
+    )
     words = ["--trainer", "TaskRes", "--root", str(phantom_root), "--shots", "2", "--output-dir", str(tmp_path / "run")]
     assert train.main([*words, "--config-file", str(tmp_path / "few_shot.yaml"), "OPTIM.MAX_EPOCH", "2"]) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["learned_parameters"] == 8 * 128
     assert len(results["loss_per_epoch"]) == 2
+    refused = [*words, "--protocol", "base2new", "--config-file", str(tmp_path / "few_shot.yaml")]
+    assert train.main(refused) == 2
 
 
 def thyroid_images(root):
@@ -74,8 +80,9 @@ def test_example_backbone(registries):
 
 
 def test_every_registered_name_stands_in_the_tables():
-    names = [*METHODS, *BACKBONE_REGISTRY.registered_names(), *(cls.prompts for cls in DATASETS)]
+    names = [*BACKBONE_REGISTRY.registered_names(), *(cls.prompts for cls in DATASETS)]
     assert [name for name in names if f"| `{name}` |" not in README] == []
+    assert method_table() in README
 
 
 def test_the_table_of_speed_is_the_measured_one():

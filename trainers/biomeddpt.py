@@ -22,6 +22,7 @@ class BiomedDPT(CoOp):
     official code) or insert (the paper's figure); VISUAL_TOKENS 0 leaves the image tower as it is.
     """
 
+    numbers = 3_840
     source = "arXiv 2505.05189"
     defaults = {
         **CoOp.defaults,

@@ -21,6 +21,7 @@ class CLIPAdapter(ZeroShot):
     """
 
     learns = "two-layer adapter on image features"
+    numbers = 131_072
     source = "arXiv 2110.04544"
     checked = "official code: 20 steps"
     defaults = {**ZeroShot.defaults, "RATIO": 0.5, "REDUCTION": 4, "SCHEDULE": "epoch"}

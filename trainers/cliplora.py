@@ -29,6 +29,7 @@ class CLIPLoRA(ZeroShot):
     """
 
     learns = "low-rank additions to q, k, v in every block"
+    numbers = 221_184
     source = "arXiv 2405.18541"
     checked = "formula and schedule by hand"
     schedule_per_step = True

@@ -19,6 +19,7 @@ class CoCoOp(CoOp):
     """
 
     learns = "text context, meta-network"
+    numbers = 44_832
     source = "arXiv 2203.05557"
     stackable = False
 

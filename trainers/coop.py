@@ -19,6 +19,7 @@ class CoOp(PromptTuner):
     """
 
     learns = "text context"
+    numbers = 3_072
     source = "arXiv 2109.01134"
     checked = "official code: 20 steps"
     defaults = {

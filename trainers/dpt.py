@@ -15,6 +15,7 @@ class DPT(LearnsVisualTokens, CoOp):
     """
 
     learns = "text context, image tokens"
+    numbers = 6_144
     source = "arXiv 2208.08340"
     checked = "official code: 20 steps (replace)"
     defaults = {**CoOp.defaults, **LearnsVisualTokens.visual_defaults}

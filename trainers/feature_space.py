@@ -1,5 +1,6 @@
 """What methods on frozen image features alone share: the features of the few images there are."""
 
+import time
 from collections.abc import Iterator
 
 import torch
@@ -42,6 +43,7 @@ class FittedMethod(FeatureMethod):
 
     def walk(self) -> Iterator[dict]:
         """No batches: everything is learned at once, in little time; an interrupted run starts anew."""
+        self.walk_started = time.time()
         self.before_train()
         self.fit()
         self.save_model(self.max_epoch - 1, self.output_dir)

@@ -23,6 +23,7 @@ class LinearProbe(FittedMethod):
     """
 
     learns = "weights and biases of a linear layer"
+    numbers = 2_052
     source = "arXiv 2103.00020"
     checked = "official code: every fit"
     defaults = {**FittedMethod.defaults, "SEARCH_STEPS": 8, "MAX_ITER": 1000, "CHOICE": "best"}

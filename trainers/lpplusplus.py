@@ -24,6 +24,7 @@ class LPpp(FittedMethod):
     """
 
     learns = "class weights and text blending"
+    numbers = 2_052
     source = "arXiv 2404.02285"
     checked = "official code: 20 steps"
     defaults = {**FittedMethod.defaults, "ALPHA_EVERY": 10, "ACCUMULATE": False, "BIAS": False}

@@ -18,6 +18,7 @@ class MaPLe(CoOp):
     """
 
     learns = "text context in J layers, projections to image tokens"
+    numbers = 7_123_968
     source = "arXiv 2210.03117"
     checked = "official code: 20 steps (J 1, replace)"
     needs_image_tokens = True

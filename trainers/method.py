@@ -22,7 +22,8 @@ class Method(TrainerX):
 
     Attributes:
         defaults: the method's settings, the node TRAINER.<NAME> of the configuration.
-        learns, source, checked: what is learned, where it was published, how it was checked; for the table of methods.
+        learns, numbers, source, checked: what is learned, how many numbers on BiomedCLIP with 4 classes and 16 shots,
+            where it was published, what it was checked against; for the table of methods.
         class_specific: what is learned belongs to the classes it was learned on.
         needs_image_tokens: it learns tokens in the image tower's sequence.
         schedule_per_step: the learning rate follows every step instead of every epoch.
@@ -35,6 +36,7 @@ class Method(TrainerX):
     """
 
     learns: ClassVar[str] = ""
+    numbers: ClassVar[int] = 0
     source: ClassVar[str] = ""
     checked: ClassVar[str] = ""
     class_specific: ClassVar[bool] = False

@@ -24,6 +24,7 @@ class PromptSRC(LearnsVisualTokens, CoOp):
     """
 
     learns = "text context and image tokens in J layers"
+    numbers = 55_296
     source = "arXiv 2307.06948"
     checked = "losses and averaging by hand"
     defaults = {

@@ -78,6 +78,7 @@ class TipAdapter(FittedMethod, CachedClassifier):
     """
 
     learns = "cache of the training features"
+    numbers = 33_026
     source = "arXiv 2111.03930"
     checked = "official code: chosen values, logits"
     learnable = False

@@ -22,6 +22,7 @@ class TipAdapterF(CachedClassifier):
     """
 
     learns = "cache keys, from the training features"
+    numbers = 33_026
     source = "arXiv 2111.03930"
     checked = "official code: 200 steps, chosen values"
     learnable = True

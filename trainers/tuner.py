@@ -92,6 +92,7 @@ class PromptTuner(Method):
 
         A method that learns nothing has none, and is tested.
         """
+        self.walk_started = time.time()
         if not self.learned_parameters:
             self.evaluate()
             return

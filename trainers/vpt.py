@@ -17,6 +17,7 @@ class VPT(LearnsVisualTokens, ZeroShot):
     """
 
     learns = "image tokens before the first block"
+    numbers = 3_072
     source = "arXiv 2203.12119"
     checked = "official code: 20 steps (replace)"
     defaults = {**ZeroShot.defaults, **LearnsVisualTokens.visual_defaults}
@@ -34,5 +35,6 @@ class VPTDeep(VPT):
     """VPT-deep (arXiv 2203.12119, eq. 5): tokens of their own before every block."""
 
     learns = "image tokens before every block"
+    numbers = 36_864
     checked = "a loop of a few lines"
     defaults = {**VPT.defaults, "VISUAL_DEPTH": 0}
