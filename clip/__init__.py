@@ -1,6 +1,6 @@
 """Frozen vision-language backbones behind one interface."""
 
-from clip.backbone import BACKBONE_REGISTRY, Backbone, Tokens, VisualPrompt, build_backbone
+from clip.backbone import BACKBONE_REGISTRY, PLACEMENTS, Backbone, Tokens, VisualPrompt, build_backbone
 from clip.biomedclip import BiomedCLIP, Tiny
 from clip.openai import CLIP, PubMedCLIP
 from clip.pmcclip import PMCCLIP
@@ -8,6 +8,7 @@ from clip.pmcclip import PMCCLIP
 __all__ = [
     "BACKBONE_REGISTRY",
     "CLIP",
+    "PLACEMENTS",
     "PMCCLIP",
     "Backbone",
     "BiomedCLIP",

@@ -29,6 +29,9 @@ class Tokens:
         return len(self.ids)
 
 
+PLACEMENTS = ("replace", "insert")
+
+
 @dataclass(frozen=True)
 class VisualPrompt:
     """Tokens written into a vision transformer's sequence right after the class token, before its first blocks.
@@ -48,7 +51,7 @@ class VisualPrompt:
     values: Tensor | None = None
 
     def __post_init__(self):
-        if self.placement not in ("replace", "insert"):
+        if self.placement not in PLACEMENTS:
             raise ValueError(f"visual prompt placement is 'replace' or 'insert', not '{self.placement}'")
 
     def detached(self) -> "VisualPrompt":

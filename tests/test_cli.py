@@ -183,7 +183,10 @@ def test_published_variant_turns_text_dropout_on(command, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--trainer", "BiomedDP"], "unknown trainer 'BiomedDP'. Did you mean 'BiomedDPT'? Available: BiomedDPT, CoOp"),
+        (
+            ["--trainer", "BiomedDP"],
+            "unknown trainer 'BiomedDP'. Did you mean 'BiomedDPT'? Available: BiomedCoOp, BiomedDPT",
+        ),
         (["--trainer", "CoOp", "--dataset", "btmr"], "unknown dataset 'btmr'. Did you mean 'btmri'? Available: btmri"),
         (["--trainer", "CoOp", "--backbone", "biomedclip"], "unknown backbone 'biomedclip'. Did you mean 'BiomedCLIP'"),
         (["--trainer", "CoOp_Tiny", "--backbone", "BiomedCLIP"], "name different backbones"),
@@ -197,6 +200,13 @@ def test_published_variant_turns_text_dropout_on(command, tmp_path):
         (["--trainer", "CoOp", "--shots", "0"], "at least 1 image per class is needed"),
         (["--trainer", "CoOp", "TRAINER.COOP.PREC", "fp8"], "unknown precision (PREC) 'fp8'"),
         (["--trainer", "CoOp", "OPTIM.NAME", "sdg"], "unknown optimizer (OPTIM.NAME) 'sdg'. Did you mean 'sgd'"),
+        (
+            ["--trainer", "VPT", "TRAINER.VPT.VISUAL_PLACEMENT", "add"],
+            "unknown choice (TRAINER.VPT.VISUAL_PLACEMENT) 'add'",
+        ),
+        (["--trainer", "ProGrad", "TRAINER.PROGRAD.TEACHER", "me"], "Available: self, zeroshot"),
+        (["--trainer", "MaPLe", "--backbone", "PMC-CLIP"], "the image tower of PMC-CLIP is a convolutional network"),
+        (["--trainer", "LPpp", "--protocol", "base2new"], "has none for new ones"),
         (["--trainer", "BiomedDPT", "TRAINER.BIOMEDDPT.N_PROMPTS", "51"], "has 50 sentences, 51 were asked for"),
     ],
 )

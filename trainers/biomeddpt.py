@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip import VisualPrompt
+from clip import PLACEMENTS, VisualPrompt
 from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp
 from trainers.losses import kl_to_teacher
@@ -24,6 +24,7 @@ class BiomedDPT(CoOp):
 
     numbers = 3_840
     source = "arXiv 2505.05189"
+    choices = {**CoOp.choices, "VISUAL_PLACEMENT": PLACEMENTS}
     defaults = {
         **CoOp.defaults,
         "CTX_INIT": "",

@@ -2,13 +2,9 @@
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
 from dassl.engine import TRAINER_REGISTRY
-from dassl.errors import unknown_name
 from trainers.zeroshot import ZeroShot
-
-SCHEDULES = ("epoch", "step")
 
 
 @TRAINER_REGISTRY.register()
@@ -24,11 +20,8 @@ class CLIPAdapter(ZeroShot):
     numbers = 131_072
     source = "arXiv 2110.04544"
     checked = "official code: 20 steps"
+    choices = {**ZeroShot.choices, "SCHEDULE": ("epoch", "step")}
     defaults = {**ZeroShot.defaults, "RATIO": 0.5, "REDUCTION": 4, "SCHEDULE": "epoch"}
-
-    def check_cfg(self, cfg: CfgNode) -> None:
-        if cfg.TRAINER.CLIPADAPTER.SCHEDULE not in SCHEDULES:
-            raise unknown_name("schedule (TRAINER.CLIPADAPTER.SCHEDULE)", cfg.TRAINER.CLIPADAPTER.SCHEDULE, SCHEDULES)
 
     def build_prompts(self) -> nn.Module:
         self.schedule_per_step = self.settings.SCHEDULE == "step"

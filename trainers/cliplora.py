@@ -11,7 +11,6 @@ from yacs.config import CfgNode
 
 from clip import Backbone
 from dassl.engine import TRAINER_REGISTRY
-from dassl.errors import unknown_name
 from trainers.lora import LoRA
 from trainers.zeroshot import ZeroShot
 
@@ -33,6 +32,7 @@ class CLIPLoRA(ZeroShot):
     source = "arXiv 2405.18541"
     checked = "formula and schedule by hand"
     schedule_per_step = True
+    choices = {"ENCODER": tuple(ENCODERS)}
     defaults = {
         "TEMPLATE": "a photo of a {}.",
         "ENCODER": "both",
@@ -46,16 +46,14 @@ class CLIPLoRA(ZeroShot):
 
     @classmethod
     def refusal(cls, backbone: type[Backbone], cfg: CfgNode) -> str:
-        encoder = cfg.TRAINER.CLIPLORA.ENCODER
-        if encoder not in ENCODERS:
-            raise unknown_name("encoder (TRAINER.CLIPLORA.ENCODER)", encoder, ENCODERS)
-        if "image" in ENCODERS[encoder] and not backbone.image_tokens:
+        reason = super().refusal(backbone, cfg)
+        if cfg.TRAINER.CLIPLORA.ENCODER != "text" and not backbone.image_tokens:
             return (
                 "CLIPLoRA changes the attention of transformer blocks, and the image tower of "
                 f"{cfg.MODEL.BACKBONE.NAME} is a convolutional network; with TRAINER.CLIPLORA.ENCODER text the text "
                 "tower alone is changed"
             )
-        return super().refusal(backbone, cfg)
+        return reason
 
     def build_prompts(self) -> nn.Module:
         settings = self.settings

@@ -6,7 +6,7 @@ from yacs.config import CfgNode
 
 from clip import Backbone
 from dassl.engine import TRAINER_REGISTRY
-from trainers.context import TextContext
+from trainers.context import POSITIONS, TextContext
 from trainers.tuner import PromptTuner
 
 
@@ -22,6 +22,7 @@ class CoOp(PromptTuner):
     numbers = 3_072
     source = "arXiv 2109.01134"
     checked = "official code: 20 steps"
+    choices = {"CLASS_TOKEN_POSITION": POSITIONS}
     defaults = {
         "CTX_INIT": "a photo of a",
         "N_CTX": 4,

@@ -18,6 +18,7 @@ class DPT(LearnsVisualTokens, CoOp):
     numbers = 6_144
     source = "arXiv 2208.08340"
     checked = "official code: 20 steps (replace)"
+    choices = {**CoOp.choices, **LearnsVisualTokens.visual_choices}
     defaults = {**CoOp.defaults, **LearnsVisualTokens.visual_defaults}
 
     def build_prompts(self) -> nn.Module:

@@ -3,14 +3,11 @@
 import numpy as np
 import torch
 from torch import Tensor, nn
-from yacs.config import CfgNode
 
 from dassl.engine import TRAINER_REGISTRY
-from dassl.errors import unknown_name
 from trainers.feature_space import FittedMethod
 
 COARSE = (1e6, 1e4, 1e2, 1.0, 1e-2, 1e-4, 1e-6)
-CHOICES = ("best", "last")
 
 
 @TRAINER_REGISTRY.register()
@@ -26,11 +23,8 @@ class LinearProbe(FittedMethod):
     numbers = 2_052
     source = "arXiv 2103.00020"
     checked = "official code: every fit"
+    choices = {**FittedMethod.choices, "CHOICE": ("best", "last")}
     defaults = {**FittedMethod.defaults, "SEARCH_STEPS": 8, "MAX_ITER": 1000, "CHOICE": "best"}
-
-    def check_cfg(self, cfg: CfgNode) -> None:
-        if cfg.TRAINER.LINEARPROBE.CHOICE not in CHOICES:
-            raise unknown_name("choice (TRAINER.LINEARPROBE.CHOICE)", cfg.TRAINER.LINEARPROBE.CHOICE, CHOICES)
 
     def build_prompts(self) -> nn.Module:
         return nn.Linear(self.backbone.embed_dim, len(self.classnames)).requires_grad_(False)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from clip import VisualPrompt
+from clip import PLACEMENTS, VisualPrompt
 from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp
 
@@ -22,6 +22,7 @@ class MaPLe(CoOp):
     source = "arXiv 2210.03117"
     checked = "official code: 20 steps (J 1, replace)"
     needs_image_tokens = True
+    choices = {**CoOp.choices, "VISUAL_PLACEMENT": PLACEMENTS}
     defaults = {**CoOp.defaults, "PROMPT_DEPTH": 12, "VISUAL_PLACEMENT": "insert"}
 
     def text_depth(self) -> int:

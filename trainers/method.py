@@ -10,7 +10,7 @@ from yacs.config import CfgNode
 
 from clip import Backbone, VisualPrompt
 from dassl.engine import TrainerX
-from dassl.errors import InputError
+from dassl.errors import InputError, unknown_name
 from dassl.optim import build_lr_scheduler, build_optimizer
 from prompts import Prompts, load_prompts
 from trainers.context import TextContext
@@ -26,6 +26,7 @@ class Method(TrainerX):
             where it was published, what it was checked against; for the table of methods.
         class_specific: what is learned belongs to the classes it was learned on.
         needs_image_tokens: it learns tokens in the image tower's sequence.
+        choices: of settings that are one of a few words, the words.
         schedule_per_step: the learning rate follows every step instead of every epoch.
         visual_prompt: what is put into the image tower; None for nothing.
         context: the text context, for methods whose text features are those of its prompts.
@@ -37,6 +38,7 @@ class Method(TrainerX):
 
     learns: ClassVar[str] = ""
     numbers: ClassVar[int] = 0
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {}
     source: ClassVar[str] = ""
     checked: ClassVar[str] = ""
     class_specific: ClassVar[bool] = False
@@ -86,7 +88,16 @@ class Method(TrainerX):
 
     @classmethod
     def refusal(cls, backbone: type[Backbone], cfg: CfgNode) -> str:
-        """Why the method cannot work on a backbone, or under the protocol and settings of a run; "" where it can."""
+        """Why the method cannot work on a backbone, or under the protocol and settings of a run; "" where it can.
+
+        Raises:
+            InputError: a setting is none of its choices.
+        """
+        node = f"TRAINER.{cls.__name__.upper()}"
+        for key, words in cls.choices.items():
+            value = cfg.TRAINER[cls.__name__.upper()][key]
+            if value not in words:
+                raise unknown_name(f"choice ({node}.{key})", value, words)
         if cls.needs_image_tokens and not backbone.image_tokens:
             return (
                 f"{cls.__name__} learns tokens in the sequence of a vision transformer, and the image tower of "

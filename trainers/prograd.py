@@ -3,14 +3,10 @@
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from yacs.config import CfgNode
 
 from dassl.engine import TRAINER_REGISTRY
-from dassl.errors import unknown_name
 from trainers.coop import CoOp
 from trainers.losses import soft_cross_entropy
-
-TEACHERS = ("zeroshot", "self")
 
 
 @TRAINER_REGISTRY.register()
@@ -26,11 +22,8 @@ class ProGrad(CoOp):
     source = "arXiv 2205.14865"
     checked = "official code: first step; by hand"
     stackable = False  # each run goes through the text tower's gradient twice, on its own prompts
+    choices = {**CoOp.choices, "TEACHER": ("zeroshot", "self")}
     defaults = {**CoOp.defaults, "T": 1.0, "LAMBDA": 1.0, "TEMPLATE": "a photo of a {}.", "TEACHER": "zeroshot"}
-
-    def check_cfg(self, cfg: CfgNode) -> None:
-        if cfg.TRAINER.PROGRAD.TEACHER not in TEACHERS:
-            raise unknown_name("teacher (TRAINER.PROGRAD.TEACHER)", cfg.TRAINER.PROGRAD.TEACHER, TEACHERS)
 
     def set_classes(self, classnames: list[str]) -> None:
         super().set_classes(classnames)

@@ -27,6 +27,7 @@ class PromptSRC(LearnsVisualTokens, CoOp):
     numbers = 55_296
     source = "arXiv 2307.06948"
     checked = "losses and averaging by hand"
+    choices = {**CoOp.choices, **LearnsVisualTokens.visual_choices}
     defaults = {
         **CoOp.defaults,
         **LearnsVisualTokens.visual_defaults,

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clip import Backbone, VisualPrompt
+from clip import PLACEMENTS, Backbone, VisualPrompt
 
 STD = 0.02  # of the normal distribution that learned tokens start from, as in CoOp-style code
 
@@ -37,6 +37,7 @@ class LearnsVisualTokens:
     """A part of methods that learn tokens in the image tower; `build_prompts` sets `tokens`."""
 
     needs_image_tokens = True
+    visual_choices: Mapping[str, tuple[str, ...]] = {"VISUAL_PLACEMENT": PLACEMENTS}
     visual_defaults: Mapping[str, Any] = {"VISUAL_TOKENS": 4, "VISUAL_DEPTH": 1, "VISUAL_PLACEMENT": "insert"}
     tokens: VisualTokens | None = None
 

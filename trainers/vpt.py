@@ -20,6 +20,7 @@ class VPT(LearnsVisualTokens, ZeroShot):
     numbers = 3_072
     source = "arXiv 2203.12119"
     checked = "official code: 20 steps (replace)"
+    choices = {**ZeroShot.choices, **LearnsVisualTokens.visual_choices}
     defaults = {**ZeroShot.defaults, **LearnsVisualTokens.visual_defaults}
 
     def build_prompts(self) -> nn.Module:

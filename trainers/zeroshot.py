@@ -3,11 +3,8 @@
 from torch import Tensor, nn
 
 from dassl.engine import TRAINER_REGISTRY
-from dassl.errors import unknown_name
 from trainers.teacher import mean_feature, sentence_features
 from trainers.tuner import PromptTuner
-
-TEXTS = ("template", "ensemble")
 
 
 @TRAINER_REGISTRY.register()
@@ -21,6 +18,7 @@ class ZeroShot(PromptTuner):
     learns = "nothing"
     source = "arXiv 2103.00020"
     checked = "official code: logits"
+    choices = {"TEXT": ("template", "ensemble")}
     defaults = {"TEXT": "template", "TEMPLATE": "a photo of a {}.", "N_PROMPTS": 50, "PREC": "fp32"}
 
     def build_prompts(self) -> nn.Module:
@@ -32,8 +30,6 @@ class ZeroShot(PromptTuner):
     def frozen_text(self, classnames: list[str]) -> Tensor:
         """Normalised text features (C, D) of the classes, by TEXT."""
         settings = self.settings
-        if settings.TEXT not in TEXTS:
-            raise unknown_name(f"text (TRAINER.{type(self).__name__.upper()}.TEXT)", settings.TEXT, TEXTS)
         if settings.TEXT == "ensemble":
             return mean_feature(sentence_features(self.encoder, self.prompts.sentences(classnames, settings.N_PROMPTS)))
         return self.encoder.sentences([settings.TEMPLATE.format(name) for name in classnames])

@@ -23,6 +23,11 @@ class TrainerBase:
 
     defaults: ClassVar[dict[str, Any]] = {}  # a method's own settings, for the node TRAINER.<NAME>
 
+    @classmethod
+    def refusal(cls, backbone: type, cfg: CfgNode) -> str:
+        """Why the trainer cannot work on a backbone or with the settings of a run; "" where it can."""
+        return ""
+
     def __init__(self):
         self._models: OrderedDict[str, nn.Module] = OrderedDict()
         self._optims: OrderedDict[str, torch.optim.Optimizer | None] = OrderedDict()

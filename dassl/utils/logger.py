@@ -66,6 +66,7 @@ def printing_to(logger: Logger) -> Iterator[None]:
         yield
     finally:
         sys.stdout = before
+        logger.flush()
 
 
 def restore_stdout() -> None:
