@@ -64,6 +64,16 @@ def recorded(tmp_path):
     return _recorded
 
 
+def train_on(method, batches):
+    """Train on the recorded batches (epochs, batches, images)."""
+    method.optim, method.sched = method.build_optimization()
+    method.register_model("prompt_learner", method.learner, method.optim, method.sched)
+    method.epoch_batches = lambda: [
+        {"features": RECORDED["train_features"][chosen], "label": LABELS[chosen]} for chosen in batches[method.epoch]
+    ]
+    method.train()
+
+
 def logits_on_test_images(method):
     with torch.no_grad():
         return method.logits(RECORDED["test_features"])
@@ -71,6 +81,19 @@ def logits_on_test_images(method):
 
 def accuracy(logits):
     return 100 * (logits.argmax(1) == TEST_LABELS).double().mean().item()
+
+
+def test_clip_adapter(recorded):
+    expected = ABOUT["CLIPAdapter"]
+    method = recorded("CLIPAdapter", opts=["OPTIM.MAX_EPOCH", 5])
+    with torch.no_grad():
+        method.learner[0].weight.copy_(RECORDED["adapter_narrow"])
+        method.learner[2].weight.copy_(RECORDED["adapter_wide"])
+    train_on(method, torch.tensor(expected["batches"]).view(5, BATCHES, 4))
+    np.testing.assert_allclose([value for _, value in method.history["train/loss"]], expected["loss"], rtol=1e-4)
+    logits = logits_on_test_images(method)
+    torch.testing.assert_close(logits, RECORDED["adapter_logits"], atol=1e-3, rtol=0)
+    assert accuracy(logits) == expected["acc"]
 
 
 def test_tip_adapter(recorded):
@@ -87,13 +110,7 @@ def test_tip_adapter_f(recorded, monkeypatch):
     """Ten trainings of five epochs, one after the other on the same keys; then the search."""
     expected = ABOUT["TipAdapterF"]
     method = recorded("TipAdapterF", expected["cache_order"], ["OPTIM.MAX_EPOCH", 5])
-    method.optim, method.sched = method.build_optimization()
-    method.register_model("prompt_learner", method.learner, method.optim, method.sched)
-    batches = torch.tensor(expected["batches"]).view(50, BATCHES, 4)
-    method.epoch_batches = lambda: [
-        {"features": RECORDED["train_features"][chosen], "label": LABELS[chosen]} for chosen in batches[method.epoch]
-    ]
-    method.train()
+    train_on(method, torch.tensor(expected["batches"]).view(50, BATCHES, 4))
     losses = [value for _, value in method.history["train/loss"]]
     np.testing.assert_allclose(losses, expected["loss"], rtol=1e-4)
     torch.testing.assert_close(method.learner.keys.detach(), RECORDED["tipf_keys"], atol=1e-4, rtol=0)
