@@ -33,7 +33,11 @@ def build_report(found: Collected, selection: Selection, title: str) -> Report:
         counts += f", {len(set(found.started))} started"
     if found.damaged:
         counts += f", {len(found.damaged)} damaged"
-    facts = [("runs", f"{counts}; {missing} of the tables' runs missing"), *_facts(records)]
+    about = _facts(records)
+    for section in sections:
+        # What holds for the whole report is said once.
+        section.facts = [fact for fact in section.facts if fact not in about]
+    facts = [("runs", f"{counts}; {missing} of the tables' runs missing"), *about]
     return Report(title, facts, list(NOTES), [reason for _, reason in found.damaged], sections)
 
 

@@ -86,8 +86,7 @@ def write(made: Report, records: Sequence, to: Path, formats: Sequence[str]) -> 
     # The page embeds the curves.
     drawn = [kind for kind in ("png", "pdf") if kind in formats or (kind == "png" and "html" in formats)]
     if drawn:
-        curves = [(curve, to / "curves" / part.key / curve.name) for part in made.sections for curve in part.curves]
-        draw(curves, drawn)
+        draw([(section.curves, to / "curves" / section.key) for section in made.sections], drawn)
     files = {}
     if "md" in formats:
         files["report.md"] = markdown(made)

@@ -4,9 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 
 from sweep.plan import UNTRAINED, run_for
@@ -15,8 +13,6 @@ from sweep.run import MARKER, RESULTS_FILE, Run
 PROTOCOLS = ("few_shot", "base2new")
 METRICS = ("accuracy", "macro_f1", "ece", "auroc")
 NUMBERED = re.compile(r"(\d+)shots|seed(\d+)")
-# Reading waits for the disk, on shared folders mostly; the interpreter's lock makes more threads useless.
-READERS, BATCH = 4, 512
 
 
 @dataclass(frozen=True)
@@ -70,26 +66,28 @@ class Collected:
 
 
 def collect(output: Path, selection: Selection | None = None) -> Collected:
-    """Read all complete runs below an output folder that the selection takes."""
+    """Read all complete runs below an output folder that the selection takes.
+
+    In one thread: most of the time goes into decoding, and on a local disk more threads were measured to be slower.
+    """
     selection = selection or Selection()
     found, environments = Collected(), {}
-    folders = [pair for pair in run_folders(output) if selection.takes(pair[0])]
-    batches = [folders[k : k + BATCH] for k in range(0, len(folders), BATCH)]
-    with ThreadPoolExecutor(READERS) as readers:
-        everything = chain.from_iterable(readers.map(lambda batch: [_read(*pair) for pair in batch], batches))
-        for (run, folder), read in zip(folders, everything, strict=True):
-            # What learns nothing may lie at any shots and seed; the numbers are the same.
-            cell = run_for(*_words(run))
-            if read is None:
-                found.started.append(cell)
-            elif isinstance(read, str):
-                found.damaged.append((cell, f"{os.path.relpath(folder, output)}: {read}"))
-            else:
-                # Thousands of runs share few environments: kept once.
-                read.environment = environments.setdefault(read.environment, read.environment)
-                if (read.variant, cell) not in found.records or run == cell:
-                    found.records[read.variant, cell] = read
-                read.run = cell
+    for run, folder in run_folders(output):
+        if not selection.takes(run):
+            continue
+        read = _read(run, folder)
+        # What learns nothing may lie at any shots and seed; the numbers are the same.
+        cell = run_for(*_words(run))
+        if read is None:
+            found.started.append(cell)
+        elif isinstance(read, str):
+            found.damaged.append((cell, f"{os.path.relpath(folder, output)}: {read}"))
+        else:
+            # Thousands of runs share few environments: kept once.
+            read.environment = environments.setdefault(read.environment, read.environment)
+            if (read.variant, cell) not in found.records or run == cell:
+                found.records[read.variant, cell] = read
+            read.run = cell
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sweep.plan import UNTRAINED, run_for
 from sweep.report.collect import Collected, Record, Selection
@@ -31,18 +32,25 @@ class Grid:
         """The seeds over which a method's mean is taken; one for methods that learn nothing."""
         return self.seeds[:1] if method in UNTRAINED else self.seeds
 
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str, int], list[Record | None]]:
+        """Records by method, data set and shots, one per seed."""
+        return {
+            (method, dataset, shots): [
+                self.records.get(self.run(method, dataset, shots, seed)) for seed in self.seeds_of(method)
+            ]
+            for method in self.methods
+            for dataset in self.datasets
+            for shots in self.shots
+        }
+
     def values(self, method: str, dataset: str, shots: int, pick: Pick) -> list[float | None]:
         """One value per seed; None where the run or its value is missing."""
-        found = (self.records.get(self.run(method, dataset, shots, seed)) for seed in self.seeds_of(method))
-        return [None if record is None else pick(record) for record in found]
+        return [None if record is None else pick(record) for record in self._cells[method, dataset, shots]]
 
     def missing(self, method: str, datasets: Sequence[str], shots: int) -> int:
         """How many runs of a cell are not there."""
-        return sum(
-            self.run(method, dataset, shots, seed) not in self.records
-            for dataset in datasets
-            for seed in self.seeds_of(method)
-        )
+        return sum(self._cells[method, dataset, shots].count(None) for dataset in datasets)
 
     def cell(self, method: str, dataset: str, shots: int, pick: Pick) -> Value:
         """Mean over seeds."""
