@@ -67,6 +67,7 @@ def test_a_missing_run_is_counted_and_never_averaged_over(tree):
     assert made.facts[0] == ("runs", "17 complete, 1 started; 1 of the tables' runs missing")
     # A seed that only one run has is missing everywhere else; --seeds leaves it out.
     few_shot(tree, "btmri", "CoOp", 1, 3, 61.0)
+    assert report(tree).facts[0][1].endswith("; 8 of the tables' runs missing")
     assert cells(report(tree), "accuracy_btmri")["BiomedDPT"] == ["– (1)", "– (1)"]
     assert cells(report(tree, seeds=(1, 2)), "accuracy_btmri")["BiomedDPT"][0].startswith("64.50")
 

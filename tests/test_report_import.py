@@ -81,7 +81,11 @@ def test_only_the_test_images_count(tmp_path):
     ("name", "text", "reason"),
     [
         (RUN.format(1), "epoch [2/100]\n", "the run did not end"),
-        (RUN.format(1), RESULT + RESULT.replace("1,396", "1,395").replace("81.3", "81.2"), "2 tests with different results"),
+        (
+            RUN.format(1),
+            RESULT + RESULT.replace("1,396", "1,395").replace("81.3", "81.2"),
+            "2 tests with different results",
+        ),
         (RUN.format(1), RESULT.replace("81.3", "91.3"), "is not 1396 of 1717"),
         (RUN.format(1), RESULT + "* accuracy: 81.4%\n", "2 values of accuracy"),
         ("BTMRI/CoOp/seed1/log.txt", RESULT, "its folders are not"),

@@ -58,17 +58,17 @@ def test_differences_need_all_eleven_data_sets(tmp_path):
         few_shot(tmp_path, dataset, "BiomedDPT", 16, 1, 70.0, backbone="BiomedCLIP")
         base2new(tmp_path, dataset, "BiomedDPT", 1, 80.0, 60.0, backbone="BiomedCLIP")
     made = report(tmp_path)
-    assert cells(made, "published")["BiomedDPT"] == ["70.00", "73.51", "–"]
+    assert cells(made, "published")["BiomedDPT"] == ["70.00 vs 73.51"]
     notes = next(table.notes for table in made.sections[0].tables if table.key == "published")
     assert any("10 data sets are here, not those 11" in note for note in notes)
     few_shot(tmp_path, PAPER_DATASETS[-1], "BiomedDPT", 16, 1, 81.0, backbone="BiomedCLIP")
     base2new(tmp_path, PAPER_DATASETS[-1], "BiomedDPT", 1, 80.0, 60.0, backbone="BiomedCLIP")
     made = report(tmp_path)
-    assert cells(made, "published")["BiomedDPT"] == ["71.00", "73.51", "-2.51"]
+    assert cells(made, "published")["BiomedDPT"] == ["71.00 vs 73.51 (-2.51)"]
     found = cells(made, "published", section=1)["BiomedDPT"]
-    assert found == ["80.00", "78.06", "+1.94", "60.00", "75.97", "-15.97", "77.02"]
+    assert found == ["80.00 vs 78.06 (+1.94)", "60.00 vs 75.97 (-15.97)", "77.02"]
     found = cells(made, "published_without_busi", section=1)["BiomedDPT"]
-    assert found == ["80.00", "–", "–", "60.00", "73.57", "-13.57", "–"]
+    assert found == ["80.00 vs –", "60.00 vs 73.57 (-13.57)", "–"]
     notes = next(table.notes for table in made.sections[1].tables if table.key == "published")
     assert any("arithmetic mean" in note for note in notes)
 

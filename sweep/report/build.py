@@ -27,7 +27,7 @@ def build_report(found: Collected, selection: Selection, title: str) -> Report:
     """The report of what was collected."""
     sections = [_section(grid, found) for grid in grids(found, selection)]
     records = list(found.records.values())
-    missing = sum(len(section.missing) for section in sections)
+    missing = sum(section.missing_runs for section in sections)
     counts = f"{len(records)} complete"
     if found.started:
         counts += f", {len(set(found.started))} started"
@@ -64,7 +64,7 @@ def _section(grid: Grid, found: Collected) -> Section:
     name = PROTOCOL_NAMES[grid.protocol]
     title = f"{name[0].upper()}{name[1:]}, {grid.backbone}, {grid.variant}"
     key = f"{grid.protocol}_{grid.backbone}_{grid.variant}"
-    return Section(key, title, facts, _summary(missing), tables, _curves(grid, title), grid)
+    return Section(key, title, facts, _summary(missing), len(missing), tables, _curves(grid, title), grid)
 
 
 def _summary(missing: Sequence) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from sweep.report.accuracy import ONE_CLASS, h_of_run, metric
 from sweep.report.grid import Grid, Pick
 from sweep.report.significance import compare
+from sweep.report.stats import Value
 from sweep.report.tables import DASH, Cell, Table, mean_cell, shots_label
 
 REFERENCES = ("CoOp", "BiomedDPT")
@@ -89,57 +90,54 @@ def _published_few_shot(grid: Grid, known: dict, whole: bool) -> list[Table]:
 
     def cells(entry: dict) -> list[Cell]:
         ours = [grid.average(entry["method"], grid.datasets, k, pick) for k in shots]
-        return _beside(zip(ours, [entry["accuracy"][str(k)] for k in shots], strict=True), whole)
+        return [_beside(value, entry["accuracy"][str(k)], whole) for value, k in zip(ours, shots, strict=True)]
 
-    columns = [f"{shots_label(k)}{what}" for k in shots for what in ("", " published", " difference")]
-    title = "Average accuracy in % beside the published one"
-    return [_published_table("published", title, columns, grid, known["few_shot"], cells, known)] if shots else []
+    columns = [shots_label(k) for k in shots]
+    return [_published_table("", columns, grid, known["few_shot"], cells, known)] if shots else []
 
 
 def _published_base2new(grid: Grid, known: dict, whole: bool) -> list[Table]:
     if 16 not in grid.shots:
         return []
-    columns = [f"{part}{what}" for part in ("base", "new") for what in ("", " published", " difference")]
 
     def beside(datasets: tuple[str, ...]) -> Callable[[dict], list[Cell]]:
         def cells(entry: dict) -> list[Cell]:
-            ours = [grid.average(entry["method"], datasets, 16, metric(part, "accuracy")) for part in ("base", "new")]
-            theirs = [entry.get("base"), entry.get("new")]
-            found = _beside(zip(ours, theirs, strict=True), whole and entry.get("datasets") != 10)
-            return [*found, _number(entry.get("HM_as_printed"))]
+            parts = ("base", "new")
+            ours = [grid.average(entry["method"], datasets, 16, metric(part, "accuracy")) for part in parts]
+            alike = whole and entry.get("datasets") != 10
+            found = [_beside(value, entry.get(part), alike) for value, part in zip(ours, parts, strict=True)]
+            printed = entry.get("HM_as_printed")
+            return [*found, Cell(DASH) if printed is None else Cell(f"{printed:.2f}", printed)]
 
         return cells
 
-    columns.append("HM as printed")
-    title = "Average base and new accuracy in % beside the published one"
-    entries = known["base2new"]
-    tables = [_published_table("published", title, columns, grid, entries, beside(grid.datasets), known)]
+    columns = ["base", "new", "published HM as printed"]
+    tables = [_published_table("", columns, grid, known["base2new"], beside(grid.datasets), known)]
     tables[0].notes += known["notes"].values()
     rest = tuple(dataset for dataset in grid.datasets if dataset != ONE_CLASS)
     if rest != grid.datasets and rest:
-        entries, key = known["base2new_without_busi"], "published_without_busi"
-        tables.append(_published_table(key, f"{title}, without busi", columns, grid, entries, beside(rest), known))
+        entries = known["base2new_without_busi"]
+        tables.append(_published_table(" without busi", columns, grid, entries, beside(rest), known))
     return tables
 
 
-def _beside(pairs, whole: bool) -> list[Cell]:
-    cells = []
-    for ours, theirs in pairs:
-        difference = ours.mean - theirs if whole and ours.mean is not None and theirs is not None else None
-        shown = Cell(DASH) if difference is None else Cell(f"{difference:+.2f}", difference)
-        cells += [mean_cell(ours), _number(theirs), shown]
-    return cells
+def _beside(ours: Value, theirs: float | None, whole: bool) -> Cell:
+    """ "ours vs published (difference)", sorted by the difference."""
+    shown = mean_cell(ours).plain if ours.mean is None else f"{ours.mean:.2f}"
+    if theirs is None:
+        return Cell(f"{shown} vs {DASH}")
+    if not whole or ours.mean is None:
+        return Cell(f"{shown} vs {theirs:.2f}")
+    return Cell(f"{shown} vs {theirs:.2f} ({ours.mean - theirs:+.2f})", ours.mean - theirs)
 
 
-def _number(value: float | None) -> Cell:
-    return Cell(DASH) if value is None else Cell(f"{value:.2f}", value)
-
-
-def _published_table(key: str, title: str, columns, grid: Grid, entries, cells, known: dict) -> Table:
+def _published_table(which: str, columns: list[str], grid: Grid, entries, cells, known: dict) -> Table:
     shown = [entry for entry in entries if entry["method"] in grid.methods]
     sources = {entry["source"]: entry["kind"] for entry in shown}
     notes = [
         f"{', '.join(e['method'] for e in shown if e['source'] == source)}: {kind}; {known['sources'][source]}."
         for source, kind in sources.items()
     ]
-    return Table(key, title, columns, [(entry["method"], cells(entry)) for entry in shown], notes)
+    title = f"Average accuracy in %{which}: ours vs published (difference)"
+    rows = [(entry["method"], cells(entry)) for entry in shown]
+    return Table(f"published{which.replace(' ', '_')}", title, columns, rows, notes)

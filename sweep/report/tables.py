@@ -48,7 +48,8 @@ class Section:
     key: str
     title: str
     facts: list[tuple[str, str]]
-    missing: list[str]
+    missing: list[str]  # a line per cell
+    missing_runs: int
     tables: list[Table]
     curves: list[Curve]
     grid: Grid
