@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from sweep.report.significance import compare, holm, wilcoxon
+from sweep.report.significance import compare, holm
+from sweep.report.significance import wilcoxon as wilcoxon_of_all
 from sweep.report.stats import Value, harmonic, interval, over_datasets, over_seeds
 
 
@@ -31,6 +32,14 @@ def test_harmonic_mean_by_hand():
     assert harmonic(50.0, 100.0) == pytest.approx(200 / 3)
     assert harmonic(0.0, 0.0) == 0.0
     assert harmonic(None, 50.0) is None
+
+
+def wilcoxon(differences):
+    """Alone, and beside samples that are treated in the same and in other ways."""
+    (alone,) = wilcoxon_of_all([differences])
+    others = [[0.0], [1.0, 1.0, -2.0], [-d for d in differences], [1.0, 2.0, 4.0]]
+    assert wilcoxon_of_all([*others, differences])[-1] == pytest.approx(alone)
+    return alone
 
 
 def all_signs(differences):

@@ -17,26 +17,35 @@ class Comparison:
     p_holm: float
 
 
-def wilcoxon(differences: Sequence[float]) -> float:
-    """Two-sided p of paired differences being symmetric about zero.
+def wilcoxon(samples: Sequence[Sequence[float]]) -> list[float]:
+    """Two-sided p of each sample's paired differences being symmetric about zero.
 
     Zero differences say nothing about a direction and are dropped (Wilcoxon's own treatment); with none left p is 1.
     Exact without ties up to 50 pairs, exact by trying all signs with ties up to 13, else the normal approximation.
     """
     from scipy import stats
 
-    # Accuracies are counts over test images: what differs by rounding errors only is equal.
-    left = [rounded for d in differences if (rounded := round(d, 9)) != 0]
-    if not left:
-        return 1.0
-    ties = len({abs(d) for d in left}) < len(left)
-    if len(left) <= MOST_EXACT and not ties:
-        method = "exact"
-    elif len(left) <= MOST_ENUMERATED:
-        method = stats.PermutationMethod(n_resamples=2**MOST_ENUMERATED)
-    else:
-        method = "asymptotic"
-    return float(stats.wilcoxon(left, method=method).pvalue)
+    p_values = [1.0] * len(samples)
+    groups: dict[tuple[str, int], list[tuple[int, list[float]]]] = {}
+    for k, differences in enumerate(samples):
+        # Accuracies are counts over test images: what differs by rounding errors only is equal.
+        left = [rounded for d in differences if (rounded := round(d, 9)) != 0]
+        if left:
+            groups.setdefault((_method(left), len(left)), []).append((k, left))
+    # Thousands of calls would take seconds; samples that are treated alike share one.
+    for (method, _), members in groups.items():
+        how = stats.PermutationMethod(n_resamples=2**MOST_ENUMERATED) if method == "all signs" else method
+        found = stats.wilcoxon([left for _, left in members], axis=1, method=how).pvalue
+        for (k, _), p in zip(members, found, strict=True):
+            p_values[k] = float(p)
+    return p_values
+
+
+def _method(differences: Sequence[float]) -> str:
+    ties = len({abs(d) for d in differences}) < len(differences)
+    if len(differences) <= MOST_EXACT and not ties:
+        return "exact"
+    return "all signs" if len(differences) <= MOST_ENUMERATED else "asymptotic"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -65,7 +74,7 @@ def compare(reference: Sequence[float | None], others: Mapping[str, Sequence[flo
         for method, values in others.items()
         if not any(value is None for value in values)
     }
-    p_values = [wilcoxon(found) for found in differences.values()]
+    p_values = wilcoxon(list(differences.values()))
     return {
         method: Comparison(math.fsum(found) / len(found), len(found), p, corrected)
         for (method, found), p, corrected in zip(differences.items(), p_values, holm(p_values), strict=True)
