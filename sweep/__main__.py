@@ -11,6 +11,7 @@ from dassl.errors import InputError, exit_code
 from dassl.utils import atomic_path
 from sweep.local import execute
 from sweep.plan import BASE2NEW_SHOTS, FEW_SHOT_SHOTS, SEEDS, make_plan
+from sweep.report import cli
 from sweep.table import base2new_table, few_shot_table
 from train import check_names
 
@@ -26,7 +27,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         return [int(word) for word in words(text)]
 
     parser = argparse.ArgumentParser(prog="python -m sweep", description=__doc__)
-    parser.add_argument("command", choices=("run", "table"), help="run what is missing, or only print")
+    about = "run what is missing, or only print; others: report, import"
+    parser.add_argument("command", choices=("run", "table"), help=about)
     add = parser.add_argument
     add("--protocol", default="few_shot", choices=("few_shot", "base2new"))
     add("--datasets", type=words, default=["phantom"], help="names, or 'all' for the paper's 11 (default: phantom)")
@@ -45,6 +47,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0, 1 if runs failed, 2 for bad input."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] in (["report"], ["import"]):
+        return cli.main(argv)
     args = parse_args(argv)
     args.datasets = PAPER_DATASETS if args.datasets == ["all"] else args.datasets
     args.shots = args.shots or list(FEW_SHOT_SHOTS if args.protocol == "few_shot" else BASE2NEW_SHOTS)

@@ -4,20 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 from tabulate import tabulate
 
 from sweep.plan import UNTRAINED, run_for
+from sweep.report.stats import interval
 from sweep.run import is_complete, read_results
 
 MISSING = "–"
-
-
-def interval(values: Sequence[float]) -> float:
-    """Half the width of the 95 % interval of the mean (Student's t); 0 for fewer than two values."""
-    if len(values) < 2:
-        return 0.0
-    return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
 def cell(values: Sequence[float | None]) -> str:

@@ -1,7 +1,17 @@
-"""Small tools under upstream's names."""
+"""Small tools under upstream's names; those that need torch are loaded when they are first asked for."""
+
+from importlib import import_module
 
 from dassl.utils.logger import *  # noqa: F403
-from dassl.utils.meters import *  # noqa: F403
 from dassl.utils.registry import Registry  # noqa: F401
 from dassl.utils.tools import *  # noqa: F403
-from dassl.utils.torchtools import *  # noqa: F403
+
+
+def __getattr__(name: str):
+    # Programs that only read results start several seconds sooner without torch.
+    if not name.startswith("_"):
+        for module in ("meters", "torchtools"):
+            found = import_module(f"dassl.utils.{module}")
+            if name in found.__all__:
+                return getattr(found, name)
+    raise AttributeError(f"module 'dassl.utils' has no attribute '{name}'")

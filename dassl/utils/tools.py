@@ -1,4 +1,7 @@
-"""Files, images, randomness and the description of the machine."""
+"""Files, images, randomness and the description of the machine.
+
+torch is loaded by what needs it, not by all: reading results must not wait for it.
+"""
 
 import contextlib
 import hashlib
@@ -12,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from dassl.errors import InputError
@@ -96,6 +98,8 @@ def read_image(path: str) -> Image.Image:
 
 def set_random_seed(seed: int) -> None:
     """Seed Python, NumPy and torch on all devices."""
+    import torch
+
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -111,6 +115,8 @@ def stream_seed(*parts: object) -> int:
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's CPU generators for a block and put their states back afterwards."""
+    import torch
+
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
     np.random.seed(seed)
@@ -125,6 +131,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def collect_env_info() -> str:
     """Versions and hardware, a line each."""
+    import torch
     import torchvision
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"

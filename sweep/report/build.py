@@ -1,0 +1,133 @@
+"""From collected runs to a report: its sections with their tables, curves and what is missing."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from sweep.report.accuracy import metric, metric_tables
+from sweep.report.collect import Collected, Record, Selection
+from sweep.report.comparisons import published_tables, significance_tables
+from sweep.report.cost import cost_table
+from sweep.report.curves import Curve
+from sweep.report.grid import Grid, grids
+from sweep.report.tables import Report, Section
+
+PROTOCOL_NAMES = {"few_shot": "few-shot", "base2new": "base-to-new"}
+PACKAGES = ("python", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "numpy")
+NOTES = (
+    "Accuracy, macro-F1 and expected calibration error are in percent of the test images: mean ± half of the 95 % "
+    "interval over seeds (Student's t). Methods that learn nothing give the same numbers for every seed and shots: one "
+    "run serves all columns, and has no interval. The best mean of each column is marked.",
+    "– is missing; the number behind it says how many runs are not there. A mean is shown only where all of its runs "
+    "are. An average over data sets is the mean over seeds of the seeds' averages, and so is its interval.",
+)
+
+
+def build_report(found: Collected, selection: Selection, title: str) -> Report:
+    """The report of what was collected."""
+    sections = [_section(grid, found) for grid in grids(found, selection)]
+    records = list(found.records.values())
+    missing = sum(section.missing_runs for section in sections)
+    counts = f"{len(records)} complete"
+    if found.started:
+        counts += f", {len(set(found.started))} started"
+    if found.damaged:
+        counts += f", {len(found.damaged)} damaged"
+    about = _facts(records)
+    for section in sections:
+        # What holds for the whole report is said once.
+        section.facts = [fact for fact in section.facts if fact not in about]
+    facts = [("runs", f"{counts}; {missing} of the tables' runs missing"), *about]
+    return Report(title, facts, list(NOTES), [reason for _, reason in found.damaged], sections)
+
+
+def _section(grid: Grid, found: Collected) -> Section:
+    expected = grid.expected()
+    missing = [run for run in expected if run not in grid.records]
+    beside, why_not = published_tables(grid)
+    metrics = metric_tables(grid)
+    tables = [table for table in metrics if not table.detail]
+    # Averages first, and what compares averages right after them.
+    averages = sum(table.key.startswith("accuracy_average") for table in tables)
+    tables[averages:averages] = beside
+    tables += [*significance_tables(grid), *(table for table in metrics if table.detail), cost_table(grid)]
+    if why_not:
+        tables[0].notes += why_not
+    facts = [
+        ("runs", f"{len(expected) - len(missing)} of {len(expected)} complete"),
+        ("data sets", ", ".join(grid.datasets)),
+        ("methods", ", ".join(grid.methods)),
+        ("shots", ", ".join(map(str, grid.shots)) if grid.shots != (0,) else "any"),
+        ("seeds", ", ".join(map(str, grid.seeds))),
+        *_facts(list(grid.records.values())),
+    ]
+    name = PROTOCOL_NAMES[grid.protocol]
+    title = f"{name[0].upper()}{name[1:]}, {grid.backbone}, {grid.variant}"
+    key = f"{grid.protocol}_{grid.backbone}_{grid.variant}"
+    return Section(key, title, facts, _summary(missing), len(missing), tables, _curves(grid, title), grid)
+
+
+def _summary(missing: Sequence) -> list[str]:
+    """Missing runs, a line per (data set, method, shots)."""
+    seeds: dict[tuple, list[int]] = {}
+    for run in missing:
+        seeds.setdefault((run.dataset, run.method, run.shots), []).append(run.seed)
+    return [
+        f"{dataset}, {method}, {shots} shots: seed{'s' * (len(found) > 1)} {', '.join(map(str, found))}"
+        if shots
+        else f"{dataset}, {method}"
+        for (dataset, method, shots), found in seeds.items()
+    ]
+
+
+def _curves(grid: Grid, title: str) -> list[Curve]:
+    """Accuracy over shots; base-to-new has one number of shots and no curve."""
+    if grid.protocol != "few_shot" or len(grid.shots) < 2:
+        return []
+    pick = metric("all", "accuracy")
+    lines = {
+        dataset: [(m, tuple(grid.cell(m, dataset, k, pick) for k in grid.shots)) for m in grid.methods]
+        for dataset in grid.datasets
+    }
+    if len(grid.datasets) > 1:
+        average = [(m, tuple(grid.average(m, grid.datasets, k, pick) for k in grid.shots)) for m in grid.methods]
+        lines = {f"average of {len(grid.datasets)} data sets": average, **lines}
+    curves = [
+        Curve("average" if name.startswith("average of") else name, f"{name}: {title}", grid.shots, tuple(found))
+        for name, found in lines.items()
+    ]
+    return [curve for curve in curves if not curve.is_empty]
+
+
+def _facts(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """When, with what and on what the results were made, as the results themselves say."""
+    if not records:
+        return []
+    first, last = (datetime.fromtimestamp(f(r.finished for r in records), UTC) for f in (min, max))
+    facts = [("finished", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC (dates of the completion markers)")]
+    environments = Counter(record.environment for record in records)
+    known = [(dict(environment), n) for environment, n in environments.items() if environment]
+    versions = [f"{name} {shown}" for name in PACKAGES if (shown := _distinct(e.get(name) for e, _ in known))]
+    if versions:
+        facts.append(("versions", ", ".join(versions)))
+    commits = _distinct(_commit(environment) for environment, _ in known)
+    if commits:
+        facts.append(("code", commits))
+    devices = Counter()
+    for environment, n in known:
+        devices[environment.get("device")] += n
+    if devices:
+        facts.append(("devices", ", ".join(f"{device} ({n} runs)" for device, n in devices.most_common() if device)))
+    imported = sum(bool(record.imported) for record in records)
+    if imported:
+        facts.append(("imported", f"{imported} runs, read from logs of other code"))
+    return facts
+
+
+def _commit(environment: dict) -> str | None:
+    commit = environment.get("git_commit")
+    return commit and commit[:10] + (" with changes" if environment.get("git_changed_files") else "")
+
+
+def _distinct(values: Iterable) -> str:
+    return " / ".join(sorted({str(value) for value in values if value}))

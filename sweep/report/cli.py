@@ -1,0 +1,116 @@
+"""The commands `python -m sweep report` and `python -m sweep import`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from dassl.errors import InputError, exit_code, unknown_name
+from dassl.utils import atomic_path
+from sweep.report.build import build_report
+from sweep.report.collect import PROTOCOLS, Selection, collect
+from sweep.report.csvfiles import runs_csv, wide_csv
+from sweep.report.curves import draw
+from sweep.report.latex import latex
+from sweep.report.tables import Report
+from sweep.report.text import markdown, terminal
+
+FORMATS = ("md", "csv", "tex", "html", "png", "pdf")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0, or 2 for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m sweep")
+    add_parsers(parser.add_subparsers(dest="command", required=True))
+    args = parser.parse_args(argv)
+    return exit_code(lambda: args.work(args), "files that stand are whole; the same command writes the rest")
+
+
+def add_parsers(subparsers) -> None:
+    """Add the two commands; each sets `work`, a function of the parsed arguments."""
+    about = "print and write the tables and curves of an output folder's complete runs"
+    add = _parser(subparsers, "report", about, report)
+    add("output", type=Path, help="root of the run folders")
+    add("--to", type=Path, help="where the files go (default: OUTPUT/report)")
+    add("--formats", type=_words, default=FORMATS, help=f"of {','.join(FORMATS)} (default: all)")
+    add("--protocol", type=_words, help="few_shot, base2new (default of this and the following: everything found)")
+    for name in ("--datasets", "--methods", "--backbone"):
+        add(name, type=_words)
+    for name in ("--shots", "--seeds"):
+        add(name, type=_numbers)
+    about = "turn log.txt files of CoOp-style code into result folders, marked as imported"
+    add = _parser(subparsers, "import", about, import_logs)
+    add("logs", type=Path, help="the code's output folder: …/<DATASET>/shots_K/<TRAINER>/<config>/seedS/log.txt")
+    add("--output", type=Path, default=Path("output_imported"), help="root of the result folders")
+    add("--backbone", default="", help="of trainers whose names do not end with _<backbone>")
+    add("--config", default="", help="only folders of this configuration, where there are several")
+
+
+def _parser(subparsers, name: str, about: str, work):
+    parser = subparsers.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+    parser.set_defaults(work=work)
+    return parser.add_argument
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(",", " ").split() if word)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in _words(text))
+
+
+def report(args: argparse.Namespace) -> None:
+    """Print the report of an output folder and write its files."""
+    for kind, given, known in (("format", args.formats, FORMATS), ("protocol", args.protocol or (), PROTOCOLS)):
+        for name in given:
+            if name not in known:
+                raise unknown_name(kind, name, known)
+    if not args.output.is_dir():
+        raise InputError(f"output folder '{args.output}' does not exist; python -m sweep run --output makes one")
+    chosen = (args.protocol, args.backbone, args.datasets, args.methods, args.shots, args.seeds)
+    selection = Selection(*chosen)
+    found = collect(args.output, selection)
+    if not found.records:
+        what = "of what was asked for " if any(chosen) else ""
+        damaged = "".join(f"\n{reason}" for _, reason in found.damaged)
+        raise InputError(f"'{args.output}' has no complete run {what}({len(found.started)} started){damaged}")
+    made = build_report(found, selection, f"Report of {args.output.resolve().name}")
+    print(terminal(made))
+    to = args.to or args.output / "report"
+    write(made, list(found.records.values()), to, args.formats)
+    print(f"{', '.join(args.formats)} written to '{to}'" if args.formats else "no files written")
+
+
+def write(made: Report, records: Sequence, to: Path, formats: Sequence[str]) -> None:
+    """Write a report's files, each atomically."""
+    # The page embeds the curves.
+    drawn = [kind for kind in ("png", "pdf") if kind in formats or (kind == "png" and "html" in formats)]
+    if drawn:
+        draw([(section.curves, to / "curves" / section.key) for section in made.sections], drawn)
+    files = {}
+    if "md" in formats:
+        files["report.md"] = markdown(made)
+    if "csv" in formats:
+        files |= {"runs.csv": runs_csv(records), "wide.csv": wide_csv(made)}
+    if "tex" in formats:
+        files["tables.tex"] = latex(made)
+    if "html" in formats:
+        from sweep.report.html import html
+
+        files["index.html"] = html(made, to / "curves")
+    for name, text in files.items():
+        with atomic_path(to / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def import_logs(args: argparse.Namespace) -> int:
+    """Import logs; returns 2 where one was refused, after importing the others."""
+    from sweep.report.imported import import_folder
+
+    if not args.logs.is_dir():
+        raise InputError(f"log folder '{args.logs}' does not exist")
+    done, refused = import_folder(args.logs, args.output, args.backbone, args.config)
+    print(f"{done} runs imported into '{args.output}'; python -m sweep report {args.output} shows them")
+    if refused:
+        raise InputError(f"{len(refused)} refused:\n" + "\n".join(refused))
+    return 0

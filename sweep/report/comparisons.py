@@ -1,0 +1,143 @@
+"""Tables of paired differences between methods, and of differences to published numbers."""
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from sweep.report.accuracy import ONE_CLASS, h_of_run, metric
+from sweep.report.grid import Grid, Pick
+from sweep.report.significance import compare
+from sweep.report.stats import Value
+from sweep.report.tables import DASH, Cell, Table, mean_cell, shots_label
+
+REFERENCES = ("CoOp", "BiomedDPT")
+LEVEL = 0.05
+
+
+@lru_cache
+def published() -> dict:
+    """The published averages, with where each was read."""
+    return json.loads((Path(__file__).parent / "published.json").read_text(encoding="utf-8"))
+
+
+def significance_tables(grid: Grid) -> list[Table]:
+    """Each method against CoOp and against BiomedDPT: mean difference in points and Holm-corrected p per column."""
+    columns: list[tuple[str, int, Pick]] = []
+    for shots in grid.shots:
+        if grid.protocol == "few_shot":
+            columns.append((shots_label(shots), shots, metric("all", "accuracy")))
+            continue
+        at = f", {shots_label(shots)}" if len(grid.shots) > 1 else ""
+        columns += [(part + at, shots, metric(part, "accuracy")) for part in ("base", "new")]
+        columns.append(("H" + at, shots, h_of_run))
+    return [_against(grid, name, columns) for name in REFERENCES if name in grid.methods and len(grid.methods) > 1]
+
+
+def _against(grid: Grid, reference: str, columns: list[tuple[str, int, Pick]]) -> Table:
+    others = [method for method in grid.methods if method != reference]
+    rows: dict[str, list[Cell]] = {method: [] for method in others}
+    for _, shots, pick in columns:
+        values = {method: grid.pairs(method, shots, pick) for method in others}
+        found = compare(grid.pairs(reference, shots, pick), values)
+        missing = grid.missing(reference, grid.datasets, shots)
+        for method in others:
+            if method not in found:
+                rows[method].append(Cell(DASH, missing=missing + grid.missing(method, grid.datasets, shots)))
+                continue
+            result = found[method]
+            text = f"{result.difference:+.2f} (p {_p(result.p_holm)})"
+            rows[method].append(Cell(text, result.difference, marked=result.p_holm < LEVEL))
+    pairs = len(grid.datasets) * len(grid.seeds)
+    notes = [
+        f"Mean difference in points over {pairs} pairs (data set x seed), and p of Wilcoxon's signed-rank test on "
+        "them, two-sided, zero differences dropped, Holm-corrected over the methods of a column; marked: p < 0.05. "
+        "The seeds of a data set are not independent data sets: p speaks of these data sets."
+    ]
+    if 2 * 0.5**pairs >= LEVEL:
+        notes.append(f"With {pairs} pairs no difference can reach p < 0.05, however large.")
+    names = [name for name, _, _ in columns]
+    return Table(f"against_{reference}", f"Accuracy against {reference}", names, list(rows.items()), notes)
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def published_tables(grid: Grid) -> tuple[list[Table], list[str]]:
+    """Tables that set our averages beside the published ones, or a sentence why there is none."""
+    known = published()
+    if grid.backbone != known["backbone"]:
+        return [], [f"No published averages are compared: they were made with {known['backbone']}."]
+    if not set(grid.datasets) & set(known["datasets"]):
+        return [], ["No published averages are compared: none of their 11 data sets is here."]
+    whole = set(grid.datasets) == set(known["datasets"])
+    notes = [
+        "The published averages are over 11 data sets and 3 seeds, made with the officially published code; "
+        "see docs/REPRODUCTION.md for where the variants clean and published differ."
+    ]
+    if not whole:
+        notes.append(f"Differences are not shown: {len(grid.datasets)} data sets are here, not those 11.")
+    make = _published_few_shot if grid.protocol == "few_shot" else _published_base2new
+    tables = make(grid, known, whole)
+    for table in tables:
+        table.notes = [*notes, *table.notes]
+    return tables, []
+
+
+def _published_few_shot(grid: Grid, known: dict, whole: bool) -> list[Table]:
+    pick, shots = metric("all", "accuracy"), [k for k in grid.shots if str(k) in known["few_shot"][0]["accuracy"]]
+
+    def cells(entry: dict) -> list[Cell]:
+        ours = [grid.average(entry["method"], grid.datasets, k, pick) for k in shots]
+        return [_beside(value, entry["accuracy"][str(k)], whole) for value, k in zip(ours, shots, strict=True)]
+
+    columns = [shots_label(k) for k in shots]
+    return [_published_table("", columns, grid, known["few_shot"], cells, known)] if shots else []
+
+
+def _published_base2new(grid: Grid, known: dict, whole: bool) -> list[Table]:
+    if 16 not in grid.shots:
+        return []
+
+    def beside(datasets: tuple[str, ...]) -> Callable[[dict], list[Cell]]:
+        def cells(entry: dict) -> list[Cell]:
+            parts = ("base", "new")
+            ours = [grid.average(entry["method"], datasets, 16, metric(part, "accuracy")) for part in parts]
+            alike = whole and entry.get("datasets") != 10
+            found = [_beside(value, entry.get(part), alike) for value, part in zip(ours, parts, strict=True)]
+            printed = entry.get("HM_as_printed")
+            return [*found, Cell(DASH) if printed is None else Cell(f"{printed:.2f}", printed)]
+
+        return cells
+
+    columns = ["base", "new", "published HM as printed"]
+    tables = [_published_table("", columns, grid, known["base2new"], beside(grid.datasets), known)]
+    tables[0].notes += known["notes"].values()
+    rest = tuple(dataset for dataset in grid.datasets if dataset != ONE_CLASS)
+    if rest != grid.datasets and rest:
+        entries = known["base2new_without_busi"]
+        tables.append(_published_table(" without busi", columns, grid, entries, beside(rest), known))
+    return tables
+
+
+def _beside(ours: Value, theirs: float | None, whole: bool) -> Cell:
+    """ "ours vs published (difference)", sorted by the difference."""
+    shown = mean_cell(ours).plain if ours.mean is None else f"{ours.mean:.2f}"
+    if theirs is None:
+        return Cell(f"{shown} vs {DASH}")
+    if not whole or ours.mean is None:
+        return Cell(f"{shown} vs {theirs:.2f}")
+    return Cell(f"{shown} vs {theirs:.2f} ({ours.mean - theirs:+.2f})", ours.mean - theirs)
+
+
+def _published_table(which: str, columns: list[str], grid: Grid, entries, cells, known: dict) -> Table:
+    shown = [entry for entry in entries if entry["method"] in grid.methods]
+    sources = {entry["source"]: entry["kind"] for entry in shown}
+    notes = [
+        f"{', '.join(e['method'] for e in shown if e['source'] == source)}: {kind}; {known['sources'][source]}."
+        for source, kind in sources.items()
+    ]
+    title = f"Average accuracy in %{which}: ours vs published (difference)"
+    rows = [(entry["method"], cells(entry)) for entry in shown]
+    return Table(f"published{which.replace(' ', '_')}", title, columns, rows, notes)

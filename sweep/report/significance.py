@@ -1,0 +1,81 @@
+"""Paired tests between methods: Wilcoxon's signed-rank test, two-sided, with Holm's correction."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+MOST_ENUMERATED, MOST_EXACT = 13, 50  # pairs: all 2^13 signs are tried; SciPy's table of exact probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A method against a reference: mean difference in points, pairs, p before and after Holm's correction."""
+
+    difference: float
+    pairs: int
+    p: float
+    p_holm: float
+
+
+def wilcoxon(samples: Sequence[Sequence[float]]) -> list[float]:
+    """Two-sided p of each sample's paired differences being symmetric about zero.
+
+    Zero differences say nothing about a direction and are dropped (Wilcoxon's own treatment); with none left p is 1.
+    Exact without ties up to 50 pairs, exact by trying all signs with ties up to 13, else the normal approximation.
+    """
+    from scipy import stats
+
+    p_values = [1.0] * len(samples)
+    groups: dict[tuple[str, int], list[tuple[int, list[float]]]] = {}
+    for k, differences in enumerate(samples):
+        # Accuracies are counts over test images: what differs by rounding errors only is equal.
+        left = [rounded for d in differences if (rounded := round(d, 9)) != 0]
+        if left:
+            groups.setdefault((_method(left), len(left)), []).append((k, left))
+    # Thousands of calls would take seconds; samples that are treated alike share one.
+    for (method, _), members in groups.items():
+        how = stats.PermutationMethod(n_resamples=2**MOST_ENUMERATED) if method == "all signs" else method
+        found = stats.wilcoxon([left for _, left in members], axis=1, method=how).pvalue
+        for (k, _), p in zip(members, found, strict=True):
+            p_values[k] = float(p)
+    return p_values
+
+
+def _method(differences: Sequence[float]) -> str:
+    ties = len({abs(d) for d in differences}) < len(differences)
+    if len(differences) <= MOST_EXACT and not ties:
+        return "exact"
+    return "all signs" if len(differences) <= MOST_ENUMERATED else "asymptotic"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values (Scand. J. Statist. 6, 1979), in the order given."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, k in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[k]))
+        adjusted[k] = largest
+    return adjusted
+
+
+def compare(reference: Sequence[float | None], others: Mapping[str, Sequence[float | None]]) -> dict[str, Comparison]:
+    """Each method's paired values against the reference's; the methods whose values are whole are Holm's family.
+
+    Args:
+        reference: one value per (data set, seed); None where the run is missing.
+        others: the same, by method, in the same order.
+
+    Returns:
+        by method; a method with a missing value is left out, and all are if the reference has one.
+    """
+    if not reference or any(value is None for value in reference):
+        return {}
+    differences = {
+        method: [a - b for a, b in zip(values, reference, strict=True)]
+        for method, values in others.items()
+        if not any(value is None for value in values)
+    }
+    p_values = wilcoxon(list(differences.values()))
+    return {
+        method: Comparison(math.fsum(found) / len(found), len(found), p, corrected)
+        for (method, found), p, corrected in zip(differences.items(), p_values, holm(p_values), strict=True)
+    }

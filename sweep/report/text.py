@@ -1,0 +1,71 @@
+"""The report for the terminal and as Markdown."""
+
+from collections.abc import Sequence
+from textwrap import fill
+
+from tabulate import tabulate
+
+from sweep.report.tables import Cell, Report, Section, Table
+
+
+def terminal(report: Report) -> str:
+    """What is printed: all but the tables of detail; a marked cell has a star."""
+    parts = [_underlined(report.title, "="), _facts(report.facts)]
+    parts += [f"damaged: {reason}" for reason in report.damaged]
+    for section in report.sections:
+        parts += [_underlined(section.title, "="), _facts(section.facts[:1])]
+        parts += [_missing_line(section)] if section.missing else []
+        for table in section.tables:
+            if table.detail or not table.rows:
+                continue
+            rows = [[name, *map(_starred, cells)] for name, cells in table.rows]
+            text = tabulate(rows, ["method", *table.columns], tablefmt="simple", disable_numparse=True)
+            parts.append("\n\n".join([table.title, text, *(fill(note, 110) for note in table.notes)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown(report: Report) -> str:
+    """The whole report; marked cells are bold."""
+    parts = [f"# {report.title}", *(f"- {name}: {_escaped(text)}" for name, text in report.facts)]
+    parts = [parts[0], "\n".join(parts[1:]), *report.notes]
+    if report.damaged:
+        parts.append("Damaged:\n\n" + "\n".join(f"- {_escaped(reason)}" for reason in report.damaged))
+    for section in report.sections:
+        parts.append(f"## {_escaped(section.title)}")
+        parts.append("\n".join(f"- {name}: {_escaped(text)}" for name, text in section.facts))
+        if section.missing:
+            parts.append("Missing:\n\n" + "\n".join(f"- {_escaped(line)}" for line in section.missing))
+        parts += [_markdown_table(table) for table in section.tables if table.rows]
+        parts += [f"![{curve.title}](curves/{section.key}/{curve.name}.png)" for curve in section.curves]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(table: Table) -> str:
+    rows = [[_escaped(name), *(_bold(cell) for cell in cells)] for name, cells in table.rows]
+    text = tabulate(rows, ["method", *map(_escaped, table.columns)], tablefmt="github", disable_numparse=True)
+    return "\n\n".join([f"### {_escaped(table.title)}", text, *map(_escaped, table.notes)])
+
+
+def _bold(cell: Cell) -> str:
+    return f"**{cell.plain}**" if cell.marked else cell.plain
+
+
+def _starred(cell: Cell) -> str:
+    return cell.plain + (" *" if cell.marked else "")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*").replace("<", "&lt;")
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"{name}: {text}" for name, text in facts)
+
+
+def _missing_line(section: Section) -> str:
+    more = f" … and {len(section.missing) - 5} more" if len(section.missing) > 5 else ""
+    return f"missing: {'; '.join(section.missing[:5])}{more}"
+
+
+def _underlined(text: str, line: str) -> str:
+    return f"{text}\n{line * len(text)}"
