@@ -1,6 +1,5 @@
 """What is checked before anything starts: names, settings, data root, refused pairs, and what lies there already."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +16,22 @@ OWN_WORDS = {
     "OUTPUT_DIR": "--output",
     "DATASET.ROOT": "--root",
 }
-_WITHOUT_EFFECT_LINE = re.compile(rf"^ *({'|'.join(key.rpartition('.')[2] for key in sorted(WITHOUT_EFFECT))}):.*\n", re.M)  # fmt: skip  # noqa: E501
+_NAMES_WITHOUT_EFFECT = tuple(f"{key.rpartition('.')[2]}:" for key in sorted(WITHOUT_EFFECT))
 
 
 @dataclass(frozen=True)
 class Configured:
-    """The settings that the runs of a method on a data set have in common, as yaml text; and their epochs."""
+    """The settings that the runs of a method on a data set have in common: the yaml text of one, and the epochs."""
 
     text: str
+    shots: int
+    seed: int
     epochs: int
 
     def of(self, run: Run) -> str:
-        """The settings of a run: those of another one but for seed and shots."""
-        text = re.sub(r"^SEED: \d+$", f"SEED: {run.seed}", self.text, count=1, flags=re.M)
-        return re.sub(r"^  NUM_SHOTS: \d+$", f"  NUM_SHOTS: {max(run.shots, 1)}", text, count=1, flags=re.M)
+        """The settings of a run: those of the one that was built, but for seed and shots."""
+        text = self.text.replace(f"\nSEED: {self.seed}\n", f"\nSEED: {run.seed}\n", 1)
+        return text.replace(f"\n  NUM_SHOTS: {self.shots}\n", f"\n  NUM_SHOTS: {max(run.shots, 1)}\n", 1)
 
 
 def check(plan: Iterable[Run], settings: Settings) -> dict[tuple[str, str], Configured]:
@@ -53,7 +54,9 @@ def check(plan: Iterable[Run], settings: Settings) -> dict[tuple[str, str], Conf
         root = Path(cfg.DATASET.ROOT).expanduser()
         if run.dataset != "phantom" and not root.is_dir():  # phantoms are made where they are missing
             raise InputError(f"data root '{root}' does not exist; name the folder that holds the data with --root")
-        configured[run.method, run.dataset] = Configured(cfg.dump(), cfg.OPTIM.MAX_EPOCH)
+        configured[run.method, run.dataset] = Configured(
+            cfg.dump(), cfg.DATASET.NUM_SHOTS, cfg.SEED, cfg.OPTIM.MAX_EPOCH
+        )
     return configured
 
 
@@ -66,6 +69,14 @@ def refuse_drift(complete: Iterable[Run], settings: Settings, configured: dict[t
             stored = (folder / "config.yaml").read_text(encoding="utf-8")
         except OSError:
             continue
-        # Most are equal to the letter; only what is not has to be parsed.
-        if _WITHOUT_EFFECT_LINE.sub("", stored) != _WITHOUT_EFFECT_LINE.sub("", asked):
+        if not _alike(stored, asked):
             refuse_other_settings(asked, folder)
+
+
+def _alike(stored: str, asked: str) -> bool:
+    """Whether two texts of settings differ only in lines without effect; what may be more has to be parsed."""
+    ours, theirs = stored.splitlines(), asked.splitlines()
+    return len(ours) == len(theirs) and all(
+        line == other or line.lstrip().startswith(_NAMES_WITHOUT_EFFECT)
+        for line, other in zip(ours, theirs, strict=True)
+    )

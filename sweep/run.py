@@ -31,10 +31,8 @@ class Run:
 
     def folder(self, output: str | Path) -> Path:
         """Where the run's files lie."""
-        return (
-            Path(output) / self.protocol / self.dataset / self.backbone / self.method
-            / f"{self.shots}shots" / f"seed{self.seed}"
-        )  # fmt: skip
+        words = (self.protocol, self.dataset, self.backbone, self.method, f"{self.shots}shots", f"seed{self.seed}")
+        return Path(output, *words)
 
     def as_dict(self) -> dict:
         return asdict(self)
