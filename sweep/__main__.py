@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from dassl.errors import exit_code
+from dassl.errors import InputError, exit_code
 from dassl.utils import atomic_path
 from sweep import running
 from sweep.plan import BASE2NEW_SHOTS, FEW_SHOT_SHOTS, SEEDS
@@ -66,6 +66,8 @@ def _completed(args: argparse.Namespace) -> argparse.Namespace:
     """Fill in what other words decide."""
     args.datasets = PAPER_DATASETS if args.datasets == ["all"] else args.datasets
     args.shots = args.shots or list(FEW_SHOT_SHOTS if args.protocol == "few_shot" else BASE2NEW_SHOTS)
+    if min(args.shots) < 1:
+        raise InputError(f"--shots {min(args.shots)}: at least 1 image per class is needed")
     args.output = args.output or Path("output_published" if args.published else "output")
     if args.methods == ["all"]:
         from train import methods_for

@@ -21,6 +21,7 @@ from sweep.run import Run, Settings
 # What a worker needs before its first run. The server that workers are forked from imports it once; nothing of it
 # starts threads or touches a GPU.
 PRELOAD = ["train", "configs", "trainers.lockstep", "dassl.engine", "sweep.launchers.worker"]
+PRELOAD += ["open_clip", "transformers", "tokenizers", "sklearn.metrics", "torchmetrics.functional.classification"]
 SECONDS_TO_END = 5
 MOST_ON_CPU, MOST_ON_GPU = 4, 16
 
@@ -47,7 +48,7 @@ def group(runs: Sequence[Run], stack: int = 0) -> list[list[Run]]:
 
 
 def places(groups: int, slots: int = 0, per_gpu: int = 1) -> list[Place]:
-    """A GPU, or a share of the cores, for each process.
+    """A GPU, or a share of the cores (OMP_NUM_THREADS, where it is set, at most), for each process.
 
     Args:
         groups: how many groups the whole plan has. Not those that are left: how many threads a run has may change its
@@ -57,7 +58,8 @@ def places(groups: int, slots: int = 0, per_gpu: int = 1) -> list[Place]:
     """
     gpus, cores = gpu_count(), os.cpu_count() or 1
     count = max(1, min(slots or gpus * per_gpu or max(min(2, cores), cores // 2), groups))
-    return [Place(str(k % gpus) if gpus else "", max(1, cores // count)) for k in range(count)]
+    threads = min(max(1, cores // count), int(os.environ.get("OMP_NUM_THREADS") or cores))
+    return [Place(str(k % gpus) if gpus else "", threads) for k in range(count)]
 
 
 def gpu_count() -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,7 +32,7 @@ def launch(
     environment. A task takes --gpus GPUs (default: 1 where the cluster has any) and --cpus cores.
     """
     settings = replace(settings, output=settings.output.resolve())
-    owned = not ray.is_initialized()
+    owned, on_sigterm = not ray.is_initialized(), signal.getsignal(signal.SIGTERM)
     try:
         path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
         variables = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(args.cpus)}
@@ -42,6 +43,7 @@ def launch(
         raise InputError(
             f"no Ray cluster at --address {args.address} ({error}); 'ray start --head' makes one"
         ) from error
+    signal.signal(signal.SIGTERM, on_sigterm)  # Ray sets its own
     try:
         gpus = args.gpus if args.gpus is not None else min(1, ray.cluster_resources().get("GPU", 0)) / args.per_gpu
         groups = stacks(todo, args.stack or (16 if gpus else 4), across_shots=bool(gpus))
