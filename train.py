@@ -9,7 +9,6 @@ python train.py --trainer BiomedDPT … TRAINER.BIOMEDDPT.L1_LAMBDA 20.0 OPTIM.M
 
 import argparse
 import contextlib
-import shutil
 import subprocess
 import sys
 import time
@@ -22,13 +21,15 @@ from typing import Any
 from dassl.errors import InputError, exit_code
 
 try:
+    from sweep.claims import Claim, ClaimedError
     from sweep.run import (
-        MARKER,
-        RESULTS_FILE,
         Run,
+        clear_folder,
+        headline,
         is_complete,
         read_results,
         refuse_other_settings,
+        with_harmonic_mean,
         write_results,
     )
 except ModuleNotFoundError as error:
@@ -80,26 +81,42 @@ def main(argv: list[str] | None = None) -> int:
 
 def run_together(commands: list[argparse.Namespace]) -> int:
     """Carry out one command line, or train the runs of several side by side; returns the exit code."""
+    return exit_code(lambda: carry_out(commands) and 0, "the same command goes on from the last finished epoch")
 
-    def work() -> None:
-        jobs = [job for job in map(prepare, commands) if job is not None]
+
+def carry_out(commands: list[argparse.Namespace], wait: bool = True) -> list[argparse.Namespace]:
+    """Carry out command lines, their runs side by side; returns those whose run another process works on.
+
+    Args:
+        commands: parsed command lines.
+        wait: wait for the other process instead.
+    """
+    jobs, claimed = [], []
+    with contextlib.ExitStack() as claims:
+        for args in commands:
+            try:
+                job = prepare(args, claims, wait)
+            except ClaimedError:
+                claimed.append(args)
+            else:
+                jobs += [job] if job else []
         if jobs:
             train(jobs)
-
-    return exit_code(work, "the same command goes on from the last finished epoch")
+    return claimed
 
 
 @dataclass
 class Job:
-    """A run to be carried out: its configuration, what it is called and where its files go."""
+    """A run to be carried out: configuration, name, folder, and the right to work there."""
 
     cfg: Any
     run: Run
     folder: Path
+    claim: Claim
 
 
-def prepare(args: argparse.Namespace) -> Job | None:
-    """From arguments to a run; None where nothing is left to train: it is complete, or was only to be tested."""
+def configuration(args: argparse.Namespace) -> tuple[Any, Run]:
+    """The configuration of a command line, and the run that it is of; an InputError where either makes no sense."""
     from configs import Choice, build_cfg  # torch and the model libraries load here, after the arguments were read
 
     if args.shots < 1:
@@ -123,34 +140,52 @@ def prepare(args: argparse.Namespace) -> Job | None:
     dataset = Path(args.dataset_config_file).stem if args.dataset_config_file else choice.dataset
     # From the configuration, not from the flags: CoOp-style command lines set these as KEY VALUE pairs.
     backbone, shots, seed = cfg.MODEL.BACKBONE.NAME, cfg.DATASET.NUM_SHOTS, cfg.SEED
-    this = Run(choice.protocol, dataset, backbone, choice.trainer, shots, seed)
+    return cfg, Run(choice.protocol, dataset, backbone, choice.trainer, shots, seed)
+
+
+def methods_for(protocol: str, backbone: str, opts: list[str]) -> list[str]:
+    """Every method that the protocol, the backbone and the settings admit, in the order of the README's table."""
+    from configs import admitted_methods
+
+    return admitted_methods(protocol, backbone, opts)
+
+
+def prepare(args: argparse.Namespace, claims: contextlib.ExitStack, wait: bool) -> Job | None:
+    """From arguments to a run; None where nothing is left to train: it is complete, or was only to be tested.
+
+    Args:
+        args: the command line.
+        claims: releases the run's claim in the end.
+        wait: wait for a process that works on the run; otherwise that is a ClaimedError.
+    """
+    cfg, run = configuration(args)
     if args.eval_only:
         evaluate(cfg, args)
         return None
-    folder = (
-        Path(args.output_dir)
-        if args.output_dir
-        else this.folder("output" if not args.published else "output_published")
-    )
-    if args.overwrite and folder.is_dir():
-        _clear(folder)
+    default = run.folder("output_published" if args.published else "output")
+    folder = Path(args.output_dir) if args.output_dir else default
     cfg = _with_folder(cfg, folder)
-    refuse_other_settings(cfg.dump(), folder)
-    if is_complete(folder):
-        results = read_results(folder)
-        print(f"complete already: {this}\n{headline(results)}\nin '{folder}'; --overwrite runs it again")
+
+    def complete() -> bool:
+        refuse_other_settings(cfg.dump(), folder)
+        if not is_complete(folder):
+            return False
+        print(f"complete already: {run}\n{headline(read_results(folder))}\nin '{folder}'; --overwrite runs it again")
+        return True
+
+    if not args.overwrite and complete():
         return None
+    claim = Claim(folder, wait)
+    claims.callback(claim.release)
+    if args.overwrite and folder.is_dir():
+        clear_folder(folder)
+    if complete():  # another process may have completed it meanwhile
+        return None
+    job = Job(cfg, run, folder, claim)
     if args.no_train:
-        build(Job(cfg, this, folder))
+        build(job)
         return None
-    return Job(cfg, this, folder)
-
-
-def check_names(method: str, backbone: str, dataset: str) -> None:
-    """Refuse unknown names before anything is started."""
-    from configs import Choice
-
-    Choice(method, backbone=backbone, dataset=dataset)
+    return job
 
 
 def build(job: Job):
@@ -205,6 +240,7 @@ def finish(job: Job, trainer, timing: dict) -> None:
     write_results(job.folder, results)
     took = timedelta(seconds=round(trainer.seconds_to_build + timing["train_and_test"]))
     print(f"{headline(results)}\ntook {took}; results in '{job.folder}'")
+    job.claim.release()
 
 
 def evaluate(cfg, args: argparse.Namespace) -> None:
@@ -217,25 +253,6 @@ def evaluate(cfg, args: argparse.Namespace) -> None:
             raise InputError("--eval-only needs --model-dir, the folder of a trained model")
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
     print(headline({"metrics": with_harmonic_mean(trainer.evaluate())}))
-
-
-def with_harmonic_mean(metrics: dict[str, dict]) -> dict:
-    """Metrics by the classes they are of; with base and new, also H = 2·b·n/(b + n) of their accuracies."""
-    if {"base", "new"} <= metrics.keys():
-        base, new = metrics["base"]["accuracy"], metrics["new"]["accuracy"]
-        return {**metrics, "H": 2 * base * new / (base + new) if base + new else 0.0}
-    return metrics
-
-
-def headline(results: dict) -> str:
-    """The accuracies in one line."""
-    metrics = results["metrics"]
-    if list(metrics) == ["all"]:
-        return f"accuracy {metrics['all']['accuracy']:.2f} %"
-    parts = [f"{name} {m['accuracy']:.2f} %" for name, m in metrics.items() if isinstance(m, dict)]
-    if "H" in metrics:
-        parts.append(f"H {metrics['H']:.2f} %")
-    return "accuracy: " + ", ".join(parts)
 
 
 def environment(device) -> dict:
@@ -266,14 +283,6 @@ def _with_folder(cfg, folder: Path):
     cfg.OUTPUT_DIR = str(folder)
     cfg.freeze()
     return cfg
-
-
-def _clear(folder: Path) -> None:
-    """Remove a run's folder, and nothing that is not one."""
-    known = (RESULTS_FILE, MARKER, "config.yaml", "log.txt")
-    if not any((folder / name).exists() for name in known) and any(folder.iterdir()):
-        raise InputError(f"--overwrite: '{folder}' does not look like a run's folder; it is left alone")
-    shutil.rmtree(folder)
 
 
 def _epoch_means(history: list[tuple[int, float]], epochs: int) -> list[float]:

@@ -1,5 +1,5 @@
 """The yaml files and the order in which they are laid over each other."""
 
-from configs.build import Choice, available_datasets, build_cfg
+from configs.build import Choice, admitted_methods, available_datasets, build_cfg
 
-__all__ = ["Choice", "available_datasets", "build_cfg"]
+__all__ = ["Choice", "admitted_methods", "available_datasets", "build_cfg"]

@@ -1,6 +1,7 @@
 """Builds the configuration of one run: defaults, data set, method, what differs per data set, then the command line."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,10 @@ FOLDER = Path(__file__).parent
 PROTOCOLS = ("few_shot", "base2new")
 DEFAULT_BACKBONE = "Tiny"
 DATA_FOLDER = FOLDER.parent / "data"
+
+
+class RefusedError(InputError):
+    """A method that has no meaning on a backbone, or under a protocol and its settings."""
 
 
 @dataclass
@@ -57,6 +62,20 @@ def available_datasets() -> list[str]:
     return sorted(path.stem for path in (FOLDER / "datasets").glob("*.yaml"))
 
 
+def admitted_methods(protocol: str, backbone: str, opts: Sequence[str] = ()) -> list[str]:
+    """The methods that work on a backbone under a protocol and settings, in the order of the README's table.
+
+    Registered methods without a configuration of their own, which need a --config-file, are not among them.
+    """
+    admitted = []
+    for name in TRAINER_REGISTRY.registered_names():
+        if (FOLDER / "trainers" / name).is_dir():
+            with contextlib.suppress(RefusedError):
+                build_cfg(Choice(name, backbone=backbone, protocol=protocol, opts=list(opts)))
+                admitted.append(name)
+    return admitted
+
+
 def build_cfg(choice: Choice) -> CN:
     """The frozen configuration of a run.
 
@@ -85,7 +104,7 @@ def build_cfg(choice: Choice) -> CN:
     backbone = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)
     reason = TRAINER_REGISTRY.get(choice.trainer).refusal(backbone, cfg)
     if reason:
-        raise InputError(f"{choice.trainer} on {cfg.MODEL.BACKBONE.NAME}, {choice.protocol}: {reason}")
+        raise RefusedError(f"{choice.trainer} on {cfg.MODEL.BACKBONE.NAME}, {choice.protocol}: {reason}")
     clean_cfg(cfg, choice.trainer)
     cfg.freeze()
     return cfg

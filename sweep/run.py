@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,10 +31,8 @@ class Run:
 
     def folder(self, output: str | Path) -> Path:
         """Where the run's files lie."""
-        return (
-            Path(output) / self.protocol / self.dataset / self.backbone / self.method
-            / f"{self.shots}shots" / f"seed{self.seed}"
-        )  # fmt: skip
+        words = (self.protocol, self.dataset, self.backbone, self.method, f"{self.shots}shots", f"seed{self.seed}")
+        return Path(output, *words)
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -41,6 +40,31 @@ class Run:
     def __str__(self) -> str:
         about = f"{self.backbone}, {self.protocol}, {self.shots} shots, seed {self.seed}"
         return f"{self.method} on {self.dataset} ({about})"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all runs of a sweep have in common.
+
+    Attributes:
+        output: root of all run folders.
+        root: the data root; "" for the default.
+        published: behave as the officially published code.
+        opts: KEY VALUE pairs.
+    """
+
+    output: Path
+    root: str = ""
+    published: bool = False
+    opts: tuple[str, ...] = ()
+
+    def command(self, run: Run) -> list[str]:
+        """The run as arguments of train.py."""
+        words = ["--trainer", run.method, "--backbone", run.backbone, "--dataset", run.dataset]
+        words += ["--root", self.root] if self.root else []
+        words += ["--published"] if self.published else []
+        words += ["--protocol", run.protocol, "--shots", str(max(run.shots, 1)), "--seed", str(run.seed)]
+        return [*words, "--output-dir", str(run.folder(self.output)), *self.opts]
 
 
 def is_complete(folder: Path) -> bool:
@@ -62,6 +86,33 @@ def write_results(folder: Path, results: dict) -> None:
     write_json(results, str(folder / RESULTS_FILE))
     with atomic_path(folder / MARKER) as temporary:
         temporary.write_text("")
+
+
+def with_harmonic_mean(metrics: dict[str, dict]) -> dict:
+    """Metrics by the classes they are of; with base and new, also H = 2·b·n/(b + n) of their accuracies."""
+    if {"base", "new"} <= metrics.keys():
+        base, new = metrics["base"]["accuracy"], metrics["new"]["accuracy"]
+        return {**metrics, "H": 2 * base * new / (base + new) if base + new else 0.0}
+    return metrics
+
+
+def headline(results: dict) -> str:
+    """The accuracies in one line."""
+    metrics = results["metrics"]
+    if list(metrics) == ["all"]:
+        return f"accuracy {metrics['all']['accuracy']:.2f} %"
+    parts = [f"{name} {m['accuracy']:.2f} %" for name, m in metrics.items() if isinstance(m, dict)]
+    if "H" in metrics:
+        parts.append(f"H {metrics['H']:.2f} %")
+    return "accuracy: " + ", ".join(parts)
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove a run's folder, and nothing that is not one."""
+    known = (RESULTS_FILE, MARKER, "config.yaml", "log.txt")
+    if not any((folder / name).exists() for name in known) and any(folder.iterdir()):
+        raise InputError(f"--overwrite: '{folder}' does not look like a run's folder; it is left alone")
+    shutil.rmtree(folder)
 
 
 def refuse_other_settings(settings: str, folder: Path) -> None:

@@ -22,6 +22,7 @@ from trainers.method import Method
 from trainers.precision import Precision
 
 _LIVE: WeakValueDictionary[tuple, Backbone] = WeakValueDictionary()
+_LAST: list[Backbone] = []  # at most one: the next run of this process is likely to stand on it again
 
 
 class PromptTuner(Method):
@@ -228,13 +229,15 @@ class PromptTuner(Method):
 
 
 def _shared_backbone(cfg, device: torch.device) -> Backbone:
-    """The backbone that a living run of this process has already, else a new one; no process holds two copies."""
+    """The backbone that this process has already, of a living run or its last one, else a new one; never two copies."""
     key = (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PATH, cfg.TEXT_PADDING, str(device))
     backbone = _LIVE.get(key)
     if backbone is None:
         if cfg.TEXT_PADDING not in ("longest", "context"):
             raise unknown_name("text padding (TEXT_PADDING)", cfg.TEXT_PADDING, ("longest", "context"))
+        _LAST.clear()  # its memory is free before the next one is loaded
         backbone = _LIVE[key] = build_backbone(*key[:2]).to(device)
         backbone.pad_text = cfg.TEXT_PADDING == "context"
+    _LAST[:] = [backbone]
     backbone.set_text_dropout(False)  # a run that ended in the middle of training may have left it on
     return backbone

@@ -1,0 +1,63 @@
+"""Shows how far a sweep is: a bar on a terminal, readable lines in a file."""
+
+import sys
+import time
+from datetime import timedelta
+
+from tqdm import tqdm
+
+from sweep.run import Run
+
+SECONDS_BETWEEN_LINES = 30
+
+
+class Progress:
+    """Counts runs that ended, with an estimate of the time that is left.
+
+    Args:
+        total: how many runs there are to do.
+    """
+
+    def __init__(self, total: int):
+        self.total, self.ended, self.failures = total, 0, 0
+        self._started = self._spoken = time.monotonic()
+        self._bar = tqdm(total=total, desc="runs", unit="run", smoothing=0) if sys.stderr.isatty() else None
+
+    def done(self, run: Run) -> None:
+        self._count()
+
+    def failed(self, run: Run, message: str) -> None:
+        self.failures += 1
+        self.note(f"failed: {run}\n  {message}")
+        self._count()
+
+    def note(self, text: str) -> None:
+        """Print a line without disturbing the bar."""
+        if self._bar is not None:
+            self._bar.write(text)
+        else:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _count(self) -> None:
+        self.ended += 1
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self.failures} failed" if self.failures else "")
+            self._bar.update()
+            return
+        now = time.monotonic()
+        if self.ended == self.total or now - self._spoken >= SECONDS_BETWEEN_LINES:
+            self._spoken = now
+            spent = now - self._started
+            left = spent / self.ended * (self.total - self.ended)
+            failed = f", {self.failures} failed" if self.failures else ""
+            print(f"{self.ended}/{self.total} runs{failed}; {in_words(spent)} so far, about {in_words(left)} left",
+                  flush=True)  # fmt: skip
+
+
+def in_words(seconds: float) -> str:
+    """A duration, to the second."""
+    return str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,89 @@
+"""Faults for the workers of a sweep, and eyes for its processes."""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sweep.launchers import worker
+from sweep.run import MARKER, read_results
+
+PROJECT = Path(__file__).resolve().parent.parent
+FOLDER = "TEST_FAULTS"  # names a folder with files <method>-<seed>, which hold the name of a fault
+
+
+def kill() -> None:
+    """What the kernel does to a process when memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def memory() -> None:
+    """Use up the memory that the process may have."""
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 34, resource.RLIM_INFINITY))
+    bytearray(1 << 35)
+
+
+def serve(*words) -> None:
+    """A worker in which the runs that a file names meet a fault when their training starts."""
+    import train
+
+    plain = train.train
+
+    def faulty(jobs):
+        for job in jobs:
+            path = Path(os.environ[FOLDER]) / f"{job.run.method}-{job.run.seed}"
+            if path.is_file():
+                {"kill": kill, "memory": memory}[path.read_text()]()
+        plain(jobs)
+
+    train.train = faulty
+    worker.serve(*words)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started and that live."""
+    with contextlib.suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def workers(pid: int) -> list[int]:
+    """The workers of a sweep: what the server that it started has forked."""
+    return [worker for child in children(pid) for worker in children(child)]
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def start(*words) -> subprocess.Popen:
+    """A sweep as a process of its own."""
+    words = [sys.executable, "-m", "sweep", "run", *map(str, words)]
+    return subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(condition, seconds: float = 120):
+    """Wait until a condition holds; returns what it gave."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "this did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+def numbers(output: Path) -> dict[str, tuple]:
+    """Metrics and losses of every complete run."""
+    folders = [path.parent for path in output.rglob(MARKER)]
+    results = {str(folder.relative_to(output)): read_results(folder) for folder in folders}
+    return {name: (result["metrics"], result["loss_per_epoch"]) for name, result in results.items()}
+
+
+def left_behind(output: Path) -> list[Path]:
+    """Locks and half-written files."""
+    return [path for path in output.rglob(".*") if path.is_file()]

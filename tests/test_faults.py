@@ -1,0 +1,183 @@
+"""What happens to sweeps, on real processes: afterwards the numbers are those of an undisturbed sweep."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from sweep.__main__ import main
+from sweep.run import MARKER
+from tests import faults
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")
+# Runs trained side by side give the numbers of separate ones within rounding only; these are to be equal.
+ALONE = ["--stack", "1", "--slots", "1"]
+FAST = ["OPTIM.MAX_EPOCH", "2", "TRAINER.TIPADAPTER.SEARCH_STEPS", "5"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def words(phantom_root):
+    return ["--root", str(phantom_root), "--methods", "TipAdapter,CoOp", "--shots", "1", "--seeds", "1,2", *ALONE]
+
+
+@pytest.fixture
+def undisturbed(words, tmp_path):
+    def _undisturbed(*more):
+        assert main(["run", *words, *more, "--output", str(tmp_path / "whole"), *FAST]) == 0
+        return faults.numbers(tmp_path / "whole")
+
+    return _undisturbed
+
+
+@pytest.fixture
+def given_faults(tmp_path, monkeypatch):
+    """Gives faults to the runs of the workers of this process: given_faults({"CoOp-2": "kill"})."""
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    monkeypatch.setenv(faults.FOLDER, str(folder))
+    monkeypatch.setattr("sweep.launchers.local.serve", faults.serve)
+
+    def _given(which):
+        for path in folder.iterdir():
+            path.unlink()
+        for name, fault in which.items():
+            (folder / name).write_text(fault)
+
+    return _given
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("kill", "its process died (SIGKILL, out of memory?)"), ("memory", "MemoryError: ")],
+)
+def test_a_run_that_exhausts_memory_fails_alone(words, undisturbed, given_faults, tmp_path, capsys, fault, message):
+    given_faults({"CoOp-2": fault})
+    output = tmp_path / "faulty"
+    assert main(["run", *words, "--output", str(output), *FAST]) == 1
+    printed = capsys.readouterr()
+    assert f"trying again: CoOp on phantom (Tiny, few_shot, 1 shots, seed 2): {message}" in printed.out
+    assert f"failed: CoOp on phantom (Tiny, few_shot, 1 shots, seed 2)\n  {message}" in printed.out
+    assert "1 runs failed; the same command runs them again" in printed.err
+    assert len(faults.numbers(output)) == 3
+    given_faults({})
+    assert main(["run", *words, "--output", str(output), *FAST]) == 0
+    assert "4 runs, 3 complete already, 1 to do" in capsys.readouterr().out
+    assert faults.numbers(output) == undisturbed()
+    assert not faults.left_behind(output)
+
+
+def test_a_full_disk(words, undisturbed, tmp_path, capsys):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here (no root)")
+    try:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize))
+        assert main(["run", *words, "--output", str(disk / "out"), *FAST]) == 1
+        printed = capsys.readouterr()
+        assert "No space left on device" in printed.out
+        assert "4 runs failed" in printed.err
+        assert not faults.numbers(disk / "out")
+        filler.unlink()
+        assert main(["run", *words, "--output", str(disk / "out"), *FAST]) == 0
+        assert faults.numbers(disk / "out") == undisturbed()
+        assert not faults.left_behind(disk)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_an_unreadable_data_set_fails_alone(phantom_root, tmp_path, capsys):
+    root = tmp_path / "data"
+    (root / "BUSI").mkdir(parents=True)
+    (root / "Phantom").symlink_to(phantom_root / "Phantom")
+    from datasets.busi import BUSI
+
+    for name in BUSI.classes:
+        folder = root / "BUSI" / "BUSI" / name.replace(" ", "_")
+        folder.mkdir(parents=True)
+        for k in range(8):
+            Image.effect_noise((40, 40), 10 + 10 * k).save(folder / f"{k}.png")
+    victim = next((root / "BUSI").rglob("*.png"))
+    whole = victim.read_bytes()
+    words = ["run", "--root", str(root), "--methods", "CoOp", "--shots", "1", "--seeds", "1,2", *ALONE]
+    words += ["--datasets", "busi,phantom", "--output"]
+    victim.write_bytes(whole[:100])
+    assert main([*words, str(tmp_path / "faulty"), *FAST]) == 1
+    printed = capsys.readouterr()
+    assert f"unreadable images: '{victim}'" in printed.out
+    assert "2 runs failed" in printed.err
+    assert all("phantom" in name for name in faults.numbers(tmp_path / "faulty"))
+    victim.write_bytes(whole)
+    assert main([*words, str(tmp_path / "faulty"), *FAST]) == 0
+    assert main([*words, str(tmp_path / "whole"), *FAST]) == 0
+    assert faults.numbers(tmp_path / "faulty") == faults.numbers(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_workers_end_with_their_sweep(words, undisturbed, tmp_path, signal_number, code):
+    output = tmp_path / "stopped"
+    command = [*words, "--slots", "2", "--output", output, *FAST, "OPTIM.MAX_EPOCH", "2"]
+    process = faults.start(*command)
+    wait_for_a_run = faults.wait_for(lambda: list(output.rglob("log.txt")) and faults.workers(process.pid))
+    server = [child for child in faults.children(process.pid) if faults.children(child)]
+    process.send_signal(signal_number)
+    assert process.wait(60) == code
+    faults.wait_for(lambda: not any(map(faults.alive, [*wait_for_a_run, *server])), 20)
+    assert main(["run", *map(str, command)]) == 0
+    assert faults.numbers(output) == undisturbed("--slots", "2")
+    assert not faults.left_behind(output)
+
+
+def test_two_sweeps_at_once_do_every_run_once(words, undisturbed, tmp_path):
+    output = tmp_path / "shared"
+    sweeps = [faults.start(*words, "--seeds", "1,2,3,4,5", "--output", output, *FAST) for _ in range(2)]
+    for sweep in sweeps:
+        said, _ = sweep.communicate(timeout=300)
+        assert sweep.returncode == 0, said
+    runs = list(output.rglob(MARKER))
+    # A run that is done again keeps its older log under another name.
+    assert len(runs) == len(list(output.rglob("log.txt*"))) == 10
+    assert faults.numbers(output) == undisturbed("--seeds", "1,2,3,4,5")
+    assert not faults.left_behind(output)
+
+
+@pytest.mark.slow
+def test_fifty_killed_workers(phantom_root, tmp_path):
+    """Workers are killed at random moments until there were fifty; then the sweep is left in peace."""
+    words = ["--root", str(phantom_root), "--methods", "ZeroShot,TipAdapter,CoOp", "--shots", "1,2", *ALONE]
+    words += ["--seeds", ",".join(map(str, range(1, 21))), "--output"]
+    output, chance, kills, sweeps = tmp_path / "killed", random.Random(5), 0, 0
+    while kills < 50:
+        process = faults.start(*words, output, *FAST)
+        sweeps += 1
+        while kills < 50 and process.poll() is None:
+            found = faults.workers(process.pid)
+            if not found:
+                time.sleep(0.01)
+                continue
+            time.sleep(chance.uniform(0, 1))
+            if faults.alive(found[0]):
+                os.kill(found[0], signal.SIGKILL)
+                kills += 1
+        said, _ = process.communicate(timeout=300)
+        assert process.returncode in (0, 1), said
+        assert "Traceback" not in said
+        assert process.returncode == 1 or kills == 50, "all was done before there were fifty"
+    assert main(["run", *words, str(output), *FAST]) == 0
+    assert main(["run", *words, str(tmp_path / "whole"), *FAST]) == 0
+    assert len(faults.numbers(output)) == 81
+    assert faults.numbers(output) == faults.numbers(tmp_path / "whole")
+    assert not faults.left_behind(output)
+    print(f"{kills} kills in {sweeps} sweeps")

@@ -1,0 +1,225 @@
+"""What a sweep checks, plans and foretells before it starts, and who may work on a run."""
+
+import re
+import threading
+import time
+
+import pytest
+
+import train
+from sweep.__main__ import main
+from sweep.claims import Claim, ClaimedError, is_claimed, lock_path
+from sweep.estimate import Sample
+from sweep.launchers.local import places
+from sweep.launchers.queue import Queue, Task
+from sweep.launchers.work import CLAIMED, DONE, FAILED, REFUSED, Outcome, work_on
+from sweep.plan import make_plan, run_for
+from sweep.progress import Progress
+from sweep.run import MARKER, Run, Settings, is_complete, write_results
+from tests.registered import METHODS
+
+FAST = ["OPTIM.MAX_EPOCH", "1"]
+
+
+def finished(output, run, seconds=10.0, epochs=10, side_by_side=1):
+    run.folder(output).mkdir(parents=True)
+    results = {**run.as_dict(), "metrics": {"all": {"accuracy": 50.0}}, "loss_per_epoch": [1.0] * epochs}
+    results["seconds"] = {"build": 2.0, "train_and_test": seconds, "runs_side_by_side": side_by_side}
+    write_results(run.folder(output), results)
+
+
+def test_all_methods_are_those_that_backbone_protocol_and_settings_admit():
+    assert train.methods_for("few_shot", "Tiny", []) == METHODS
+    without_new_classes = {"LPpp", "LinearProbe", "TipAdapter", "TipAdapterF"}
+    assert set(train.methods_for("base2new", "Tiny", [])) == set(METHODS) - without_new_classes
+    on_convolutions = train.methods_for("few_shot", "PMC-CLIP", [])
+    assert set(METHODS) - set(on_convolutions) == {"VPT", "VPTDeep", "DPT", "MaPLe", "PromptSRC", "CLIPLoRA"}
+    assert "CLIPLoRA" in train.methods_for("few_shot", "PMC-CLIP", ["TRAINER.CLIPLORA.ENCODER", "text"])
+
+
+def test_the_scripts_word_all_means_methods_and_data_sets(phantom_root, tmp_path, capsys):
+    words = ["run", "--dry-run", "--root", str(phantom_root), "--output", str(tmp_path), "--protocol", "base2new"]
+    assert main([*words, "--datasets", "all", "--methods", "all", "--backbone", "BiomedCLIP"]) == 0
+    printed = capsys.readouterr().out
+    # 15 methods, two of which have one run per data set, on 11 data sets with 3 seeds
+    assert f"{(13 * 3 + 2) * 11} runs, 0 complete already" in printed
+    assert len(re.findall(r"^\| BiomedDPT ", printed, flags=re.M)) == 11
+    assert "no finished run to go by: BiomedCoOp, BiomedDPT" in printed
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--methods", "VPT", "--backbone", "PMC-CLIP"], "is a convolutional network, which has none"),
+        (["--methods", "TipAdapter", "--protocol", "base2new"], "the protocol base2new has no meaning for it"),
+        (["OPTIM.LRR", "1"], "unknown configuration key 'OPTIM.LRR'"),
+        (["OPTIM.LR"], "come as KEY VALUE pairs"),
+        (["SEED", "4"], "SEED is the same for all runs of a sweep; use --seeds"),
+        (["--datasets", "busi", "--root", "nowhere"], "data root 'nowhere' does not exist"),
+        (["--shots", "0"], "at least 1 image per class"),
+        (["--launcher", "slurm", "--slurm", "fast"], "--slurm fast: give KEY=VALUE"),
+        (["--launcher", "ray"], "no Ray cluster at --address auto"),
+    ],
+)
+def test_bad_input_is_named_before_anything_starts(tmp_path, capsys, words, message):
+    if words[:1] == ["--launcher"]:
+        pytest.importorskip({"slurm": "submitit", "ray": "ray"}[words[1]])
+    assert main(["run", "--output", str(tmp_path / "out"), "--methods", "CoOp", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("launcher", "package"), [("ray", "ray"), ("slurm", "submitit")])
+def test_a_launcher_whose_package_is_missing_says_what_to_install(tmp_path, capsys, monkeypatch, launcher, package):
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    monkeypatch.delitem(__import__("sys").modules, f"sweep.launchers.{launcher}", raising=False)
+    assert main(["run", "--launcher", launcher, "--methods", "ZeroShot", "--output", str(tmp_path)]) == 2
+    assert f"pip install -r requirements-{launcher}.txt" in capsys.readouterr().err
+
+
+def test_dry_run_foretells_by_finished_runs(phantom_root, tmp_path, capsys):
+    finished(tmp_path, run_for("few_shot", "phantom", "Tiny", "CoOp", 2, 1), seconds=30.0, side_by_side=3)
+    finished(tmp_path, run_for("few_shot", "busi", "Tiny", "ZeroShot", 1, 1), seconds=5.0, epochs=0)
+    words = ["run", "--dry-run", "--root", str(phantom_root), "--output", str(tmp_path), "OPTIM.MAX_EPOCH", "10"]
+    assert main([*words, "--methods", "ZeroShot,CoOp,BiomedDPT", "--shots", "2,4", "--seeds", "1,2"]) == 0
+    lines = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.count("|") == 8]
+    rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in lines}
+    # CoOp: 2 s to build; 30 s shared by three for 2 shots, twice that for 4
+    assert rows["CoOp"] == ["phantom", "4", "1", "3", "K 2 4; seeds 1 2", "0:00:56"]
+    assert rows["ZeroShot"] == ["phantom", "1", "0", "1", "K 0; seeds 1", "0:00:07"]
+    assert rows["BiomedDPT"][-1] == "?"
+
+
+def test_a_samples_time_is_scaled_by_steps():
+    assert Sample("busi", 4, 50, fixed=3.0, trained=10.0).seconds(shots=16, epochs=100) == 3.0 + 80.0
+    assert Sample("busi", 0, 0, fixed=3.0, trained=0.0).seconds(shots=0, epochs=0) == 3.0
+
+
+def test_other_settings_of_any_complete_run_are_refused(phantom_root, tmp_path, capsys):
+    words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "TipAdapter", "--shots", "1,2"]
+    words += ["--slots", "1", "TRAINER.TIPADAPTER.SEARCH_STEPS", "3"]
+    assert main(words) == 0
+    assert main([*words, "DATALOADER.NUM_WORKERS", "1", "--dry-run"]) == 0
+    path = run_for("few_shot", "phantom", "Tiny", "TipAdapter", 2, 3).folder(tmp_path) / "config.yaml"
+    path.write_text(path.read_text().replace("SEARCH_STEPS: 3", "SEARCH_STEPS: 4"))
+    capsys.readouterr()
+    assert main([*words, "--dry-run"]) == 2
+    assert "-TRAINER.TIPADAPTER.SEARCH_STEPS: 4\n+TRAINER.TIPADAPTER.SEARCH_STEPS: 3" in capsys.readouterr().err
+
+
+def test_places(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for gpus, words, expected in [
+        (0, {}, [("", 2)] * 4),
+        (0, {"slots": 1}, [("", 8)]),
+        (2, {}, [("0", 4), ("1", 4)]),
+        (2, {"per_gpu": 2}, [("0", 2), ("1", 2), ("0", 2), ("1", 2)]),
+    ]:
+        monkeypatch.setattr("sweep.launchers.local.gpu_count", lambda gpus=gpus: gpus)
+        assert [(place.gpu, place.threads) for place in places(10, **words)] == expected
+    assert len(places(1)) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert {place.threads for place in places(1)} == {3}
+
+
+def seeds(count):
+    return tuple(Run("few_shot", "busi", "Tiny", "CoOp", 1, seed) for seed in range(count))
+
+
+def test_queue_tries_a_fault_once_more_alone_and_bad_input_never(tmp_path, capsys):
+    one, two, three = runs = seeds(3)
+    queue = Queue([runs], tmp_path, Progress(3))
+    queue.settle(queue.take(), [Outcome(one, DONE), Outcome(two, FAILED, "disk"), Outcome(three, REFUSED, "bad")])
+    assert [queue.take(), queue.take(), queue.take()] == [Task((two,), 2), Task((three,), 1), None]
+    queue.lost(Task((two,), 2), "its process died")
+    assert not queue.finished
+    queue.settle(Task((three,)), [Outcome(three, REFUSED, "bad")])
+    assert queue.finished
+    assert [(failure.run, failure.message) for failure in queue.failures] == [(two, "its process died"), (three, "bad")]
+    assert "3/3 runs, 2 failed" in capsys.readouterr().out
+
+
+def test_queue_waits_for_what_others_work_on(tmp_path, monkeypatch):
+    monkeypatch.setattr("sweep.launchers.queue.POLL_SECONDS", 0)
+    one, two = runs = seeds(2)
+    claims = [Claim(run.folder(tmp_path)) for run in runs]
+    queue = Queue([runs], tmp_path, Progress(2))
+    queue.settle(queue.take(), [Outcome(run, CLAIMED) for run in runs])
+    assert queue.take() is None
+    assert not queue.finished
+    finished(tmp_path, one)
+    for claim in claims:
+        claim.release()
+    assert queue.take() == Task((two,))
+    queue.settle(Task((two,)), [Outcome(two, DONE)])
+    assert queue.finished
+
+
+def test_queue_believes_the_disk_of_a_process_that_died(tmp_path):
+    one, two = runs = seeds(2)
+    queue = Queue([runs], tmp_path, Progress(2))
+    finished(tmp_path, one)
+    queue.lost(queue.take(), "its process died")
+    assert queue.take() == Task((two,), 2)
+
+
+def test_a_claim_keeps_others_away_and_leaves_nothing_of_a_complete_run(tmp_path):
+    folder = tmp_path / "seed1"
+    folder.mkdir()
+    (folder / ".model.pth.abc").write_text("half")
+    claim = Claim(folder)
+    assert not list(folder.iterdir())
+    assert is_claimed(folder)
+    with pytest.raises(ClaimedError):
+        Claim(folder)
+    claim.release()
+    assert not is_claimed(folder)
+    claim = Claim(folder)
+    (folder / MARKER).touch()
+    claim.release()
+    assert not lock_path(folder).exists()
+
+
+def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_path):
+    folder = tmp_path / "run"
+    words = ["--trainer", "CoOp", "--root", str(phantom_root), "--shots", "1", "--output-dir", str(folder), *FAST]
+    claim = Claim(folder)
+    assert len(train.carry_out([train.parse_args(words)], wait=False)) == 1
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(train.main(words)))
+    thread.start()
+    time.sleep(0.5)
+    assert thread.is_alive()
+    assert not folder.exists()
+    claim.release()
+    thread.join(60)
+    assert codes == [0]
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_outcomes_of_a_group(phantom_root, tmp_path, monkeypatch):
+    settings = Settings(tmp_path, str(phantom_root), opts=tuple(FAST))
+    good, taken = make_plan("few_shot", ["phantom"], "Tiny", ["CoOp"], [1], [1, 2])
+    claim = Claim(taken.folder(tmp_path))
+    assert work_on([good, taken], settings) == [Outcome(good, DONE), Outcome(taken, CLAIMED)]
+    claim.release()
+    assert is_complete(good.folder(tmp_path))
+    (outcome,) = work_on([run_for("few_shot", "phantom", "Tiny", "CoOp", 99, 1)], settings)
+    assert outcome.state == REFUSED
+    assert "use --shots 20" in outcome.message
+    monkeypatch.setattr("trainers.lockstep.step", lambda batches: [][1])
+    (outcome,) = work_on([taken], settings)
+    assert (outcome.state, outcome.message) == (FAILED, "IndexError: list index out of range")
+    assert "IndexError" in (taken.folder(tmp_path) / "log.txt").read_text()
+
+
+def test_the_next_run_of_a_process_finds_the_backbone_loaded(build):
+    import gc
+
+    first = build("ZeroShot")
+    known = id(first.backbone)
+    del first
+    gc.collect()
+    assert id(build("CoOp").backbone) == known
