@@ -5,6 +5,7 @@ from tabulate import tabulate
 from clip import BACKBONE_REGISTRY
 from configs.build import PROTOCOLS, available_datasets, default_cfg
 from dassl.engine import TRAINER_REGISTRY
+from trainers.method import Method
 
 YES, NO = "yes", "–"
 
@@ -25,6 +26,8 @@ def method_table() -> str:
     rows = []
     for name in sorted(TRAINER_REGISTRY.registered_names(), key=str.lower):
         method = TRAINER_REGISTRY.get(name)
+        if not issubclass(method, Method):  # a trainer of CoOp-style code, which says nothing of itself
+            continue
         backbones = admitted(name)
         where = "all" if len(backbones) == len(BACKBONE_REGISTRY.registered_names()) else ", ".join(backbones)
         where = "vision transformers" if backbones == transformers != admitted("ZeroShot") else where
