@@ -21,6 +21,7 @@ DASHES = ("-", (0, (5, 1.5)), (0, (7, 1.5, 1.2, 1.5)))
 MOST_BANDS = 6  # methods; the bands of more cover each other
 PDF, DRAWN = "curves.pdf", ".drawn"
 WIDTH, HEIGHT, DPI = 7.0, 4.3, 120
+FAST = {"compress_level": 1}  # files 4 % larger, written in two thirds of the time
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _save(figures: Sequence, names: Sequence[str], to: Path, formats: Sequence[s
     if "png" in formats:
         for figure, name in zip(figures, names, strict=True):
             with atomic_path(to / f"{name}.png") as temporary:
-                figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+                figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs=FAST)
     if "pdf" in formats:
         from matplotlib.backends.backend_pdf import PdfPages
 
