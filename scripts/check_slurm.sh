@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Checks --launcher slurm against a real Slurm of one node, which it starts and ends itself, in a few minutes:
+#   apt-get install slurmctld slurmd slurm-client munge; pip install -r requirements-slurm.txt
+#   sudo bash scripts/check_slurm.sh
+# Everything of it lies in one temporary folder: configuration, key, sockets, logs. Needs root, as slurmd does.
+set -euo pipefail
+source "$(dirname "$0")/environment.sh"
+for program in munged slurmctld slurmd sbatch; do
+    command -v "$program" >/dev/null || { echo "error: $program is missing: apt-get install slurmctld slurmd slurm-client munge" >&2; exit 2; }
+done
+"$PYTHON" -c "import submitit" || { echo "error: pip install -r requirements-slurm.txt" >&2; exit 2; }
+[ "$(id -u)" = 0 ] || { echo "error: slurmd needs root" >&2; exit 2; }
+
+here=$(mktemp -d /tmp/check-slurm.XXXXXX)
+chmod 755 "$here"
+mkdir "$here/spool" "$here/state"
+processes=()
+finish() {
+    for pid in "${processes[@]}"; do kill "$pid" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    if [ "${passed:-no}" = yes ]; then rm -rf "$here"; else echo "logs are in $here" >&2; fi
+}
+trap finish EXIT
+
+dd if=/dev/urandom of="$here/munge.key" bs=1024 count=1 status=none
+chmod 400 "$here/munge.key"
+munged --foreground --force --key-file="$here/munge.key" --socket="$here/munge.socket" --pid-file="$here/munge.pid" \
+    --seed-file="$here/munge.seed" --log-file="$here/munge.log" &
+processes+=($!)
+
+node=$(hostname -s)
+cat >"$here/slurm.conf" <<CONF
+ClusterName=check
+SlurmctldHost=$node(127.0.0.1)
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket=$here/munge.socket
+CredType=cred/munge
+SlurmctldPort=16817
+SlurmdPort=16818
+SlurmctldPidFile=$here/slurmctld.pid
+SlurmdPidFile=$here/slurmd.pid
+SlurmctldLogFile=$here/slurmctld.log
+SlurmdLogFile=$here/slurmd.log
+StateSaveLocation=$here/state
+SlurmdSpoolDir=$here/spool
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+MpiDefault=none
+NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
+PartitionName=check Nodes=$node Default=YES MaxTime=INFINITE State=UP
+CONF
+export SLURM_CONF=$here/slurm.conf
+for _ in $(seq 50); do [ -S "$here/munge.socket" ] && break; sleep 0.2; done
+slurmctld -D &
+processes+=($!)
+slurmd -D &
+processes+=($!)
+for _ in $(seq 60); do sinfo -h -o %T 2>/dev/null | grep -q idle && break; sleep 1; done
+sinfo
+
+root=$here/data
+words=(--methods "CoOp" --shots 1,2 --seeds 1,2 --stack 1 --root "$root" OPTIM.MAX_EPOCH 40)
+export OMP_NUM_THREADS=1
+"$PYTHON" -m sweep run "${words[@]}" --launcher slurm --slurm partition=check --slurm time=10 --slurm-parallel 1 \
+    --output "$here/slurm" &
+sweep=$!
+# The first job is treated as if it were pre-empted, once it has finished an epoch: submitit requeues it.
+for _ in $(seq 240); do [ -n "$(find "$here/slurm" -name checkpoint.pth 2>/dev/null)" ] && break; sleep 0.5; done
+job=$(squeue -h -t running -o %A | head -1)
+echo "pre-empting job ${job:-(none)}"
+[ -z "$job" ] || scancel --signal=USR2 "$job"
+wait "$sweep"
+"$PYTHON" -m sweep run "${words[@]}" --output "$here/local" >/dev/null
+"$PYTHON" - "$here" <<'PYTHON'
+import json
+import sys
+from pathlib import Path
+
+here = Path(sys.argv[1])
+found = {}
+for name in ("slurm", "local"):
+    results = {path.relative_to(here / name): json.loads(path.read_text()) for path in (here / name).rglob("results.json")}
+    found[name] = {str(path): (result["metrics"], result["loss_per_epoch"]) for path, result in results.items()}
+assert len(found["slurm"]) == 4 and found["slurm"] == found["local"], "the results differ"
+resumed = [path for path in (here / "slurm").rglob("log.txt*") if "Resumed from" in path.read_text()]
+print(f"4 runs through Slurm equal those of this machine; {len(resumed)} went on after a pre-emption")
+PYTHON
+passed=yes

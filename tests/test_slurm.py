@@ -1,0 +1,52 @@
+"""Sweeps through submitit without Slurm, in this process and as jobs on this machine; scripts/check_slurm.sh has Slurm."""
+
+import pytest
+
+from sweep.__main__ import main
+from sweep.plan import run_for
+from sweep.run import MARKER, Settings
+from tests import faults
+
+submitit = pytest.importorskip("submitit", reason="submitit is not installed (requirements-slurm.txt)")
+
+
+@pytest.fixture
+def words(phantom_root, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    words = ["run", "--root", str(phantom_root), "--methods", "ZeroShot,CoOp", "--shots", "1", "--seeds", "1,2"]
+    return [*words, "--stack", "1", "OPTIM.MAX_EPOCH", "2"]
+
+
+@pytest.mark.parametrize("cluster", ["debug", "local"])
+def test_a_sweep_through_submitit_equals_a_local_one(words, tmp_path, capsys, cluster):
+    output = tmp_path / "jobs"
+    assert main([*words, "--launcher", "slurm", "--cluster", cluster, "--output", str(output)]) == 0
+    assert "3/3 runs" in capsys.readouterr().out
+    assert main([*words, "--output", str(tmp_path / "local")]) == 0
+    assert faults.numbers(output) == faults.numbers(tmp_path / "local")
+    assert len(list(output.rglob(MARKER))) == len(list(output.rglob("log.txt"))) == 3
+
+
+def test_a_run_with_bad_input_is_reported(words, tmp_path, capsys):
+    words = [*words, "--launcher", "slurm", "--cluster", "debug", "--output", str(tmp_path), "--shots", "99"]
+    assert main(words) == 1
+    printed = capsys.readouterr()
+    assert "use --shots 20" in printed.out
+    assert "2 runs failed" in printed.err
+
+
+def test_a_job_that_is_preempted_is_submitted_again_with_the_same_words(tmp_path):
+    from sweep.launchers.slurm import Work
+
+    words = ((run_for("few_shot", "phantom", "Tiny", "CoOp", 1, 1),), Settings(tmp_path), 1)
+    again = Work().checkpoint(*words)
+    assert isinstance(again, submitit.helpers.DelayedSubmission)
+    assert isinstance(again.function, Work)
+    assert again.args == words
+
+
+@pytest.mark.parametrize("option", ["partitoin=gpu", "time"])
+def test_options_that_slurm_does_not_know_are_refused(words, tmp_path, capsys, option):
+    words = [*words, "--launcher", "slurm", "--output", str(tmp_path), "--slurm", option]
+    assert main(words) == 2
+    assert option.split("=")[0] in capsys.readouterr().err
