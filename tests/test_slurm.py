@@ -1,4 +1,4 @@
-"""Sweeps through submitit without Slurm, in this process and as jobs on this machine; scripts/check_slurm.sh has Slurm."""
+"""Sweeps through submitit without Slurm, here and as jobs on this machine; scripts/check_slurm.sh runs a Slurm."""
 
 import pytest
 
