@@ -25,7 +25,7 @@ trap finish EXIT
 dd if=/dev/urandom of="$here/munge.key" bs=1024 count=1 status=none
 chmod 400 "$here/munge.key"
 munged --foreground --force --key-file="$here/munge.key" --socket="$here/munge.socket" --pid-file="$here/munge.pid" \
-    --seed-file="$here/munge.seed" --log-file="$here/munge.log" &
+    --seed-file="$here/munge.seed" >"$here/munge.log" 2>&1 &
 processes+=($!)
 
 node=$(hostname -s)
@@ -55,24 +55,24 @@ PartitionName=check Nodes=$node Default=YES MaxTime=INFINITE State=UP
 CONF
 export SLURM_CONF=$here/slurm.conf
 for _ in $(seq 50); do [ -S "$here/munge.socket" ] && break; sleep 0.2; done
-slurmctld -D &
+slurmctld -D >/dev/null 2>&1 &
 processes+=($!)
-slurmd -D &
+slurmd -D >/dev/null 2>&1 &
 processes+=($!)
 for _ in $(seq 60); do sinfo -h -o %T 2>/dev/null | grep -q idle && break; sleep 1; done
 sinfo
 
 root=$here/data
-words=(--methods "CoOp" --shots 1,2 --seeds 1,2 --stack 1 --root "$root" OPTIM.MAX_EPOCH 40)
+words=(--methods "CoOp" --shots 1,2 --seeds 1 --stack 1 --root "$root" OPTIM.MAX_EPOCH 300)
 export OMP_NUM_THREADS=1
 "$PYTHON" -m sweep run "${words[@]}" --launcher slurm --slurm partition=check --slurm time=10 --slurm-parallel 1 \
     --output "$here/slurm" &
 sweep=$!
 # The first job is treated as if it were pre-empted, once it has finished an epoch: submitit requeues it.
 for _ in $(seq 240); do [ -n "$(find "$here/slurm" -name checkpoint.pth 2>/dev/null)" ] && break; sleep 0.5; done
-job=$(squeue -h -t running -o %A | head -1)
+job=$(squeue -h -t running -o %i | head -1)
 echo "pre-empting job ${job:-(none)}"
-[ -z "$job" ] || scancel --signal=USR2 "$job"
+[ -z "$job" ] || timeout 30 scancel --signal=USR2 "$job"
 wait "$sweep"
 "$PYTHON" -m sweep run "${words[@]}" --output "$here/local" >/dev/null
 "$PYTHON" - "$here" <<'PYTHON'
@@ -85,8 +85,8 @@ found = {}
 for name in ("slurm", "local"):
     results = {path.relative_to(here / name): json.loads(path.read_text()) for path in (here / name).rglob("results.json")}
     found[name] = {str(path): (result["metrics"], result["loss_per_epoch"]) for path, result in results.items()}
-assert len(found["slurm"]) == 4 and found["slurm"] == found["local"], "the results differ"
+assert len(found["slurm"]) == 2 and found["slurm"] == found["local"], "the results differ"
 resumed = [path for path in (here / "slurm").rglob("log.txt*") if "Resumed from" in path.read_text()]
-print(f"4 runs through Slurm equal those of this machine; {len(resumed)} went on after a pre-emption")
+print(f"2 runs through Slurm equal those of this machine; {len(resumed)} went on after a pre-emption")
 PYTHON
 passed=yes
