@@ -10,17 +10,10 @@ from sweep import running
 from sweep.plan import BASE2NEW_SHOTS, FEW_SHOT_SHOTS, SEEDS
 from sweep.report import cli
 from sweep.table import base2new_table, few_shot_table
+from sweep.words import numbers, words
 
 PAPER_DATASETS = ["btmri", "busi", "chmnist", "covid", "ctkidney", "dermamnist"]
 PAPER_DATASETS += ["kneexray", "kvasir", "lungcolon", "octmnist", "retina"]
-
-
-def words(text: str) -> list[str]:
-    return [word for word in text.replace(",", " ").split() if word]
-
-
-def numbers(text: str) -> list[int]:
-    return [int(word) for word in words(text)]
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
@@ -66,12 +59,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _completed(args: argparse.Namespace) -> argparse.Namespace:
     """Fill in what other words decide."""
-    args.datasets = PAPER_DATASETS if args.datasets == ["all"] else args.datasets
+    args.datasets = PAPER_DATASETS if list(args.datasets) == ["all"] else args.datasets
     args.shots = args.shots or list(FEW_SHOT_SHOTS if args.protocol == "few_shot" else BASE2NEW_SHOTS)
     if min(args.shots) < 1:
         raise InputError(f"--shots {min(args.shots)}: at least 1 image per class is needed")
     args.output = args.output or Path("output_published" if args.published else "output")
-    if args.methods == ["all"]:
+    if list(args.methods) == ["all"]:
         from train import methods_for
 
         args.methods = methods_for(args.protocol, args.backbone, args.opts)

@@ -68,7 +68,7 @@ def refuse_drift(complete: Iterable[Run], settings: Settings, configured: dict[t
         try:
             stored = (folder / "config.yaml").read_text(encoding="utf-8")
         except OSError:
-            continue
+            stored = ""  # refused below, with the reason
         if not _alike(stored, asked):
             refuse_other_settings(asked, folder)
 

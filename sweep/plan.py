@@ -9,6 +9,7 @@ UNTRAINED = frozenset({"ZeroShot", "ZeroShotEnsemble"})
 FEW_SHOT_SHOTS = (1, 2, 4, 8, 16)
 BASE2NEW_SHOTS = (16,)
 SEEDS = (1, 2, 3)
+MOST_ON_CPU, MOST_ON_GPU = 4, 16  # runs side by side in a process
 
 
 def run_for(protocol: str, dataset: str, backbone: str, method: str, shots: int, seed: int) -> Run:
@@ -35,10 +36,18 @@ def make_plan(
     return sorted(cells, key=lambda run: (run.dataset, -run.shots, run.method, run.seed))
 
 
-def stacks(runs: Iterable[Run], most: int, across_shots: bool = False) -> list[list[Run]]:
-    """Groups of at most `most` runs that can be trained side by side: those that differ in seed, or also in shots."""
+def stacks(runs: Iterable[Run], most: int = 0, on_gpu: bool = False) -> list[list[Run]]:
+    """Groups of runs that are trained side by side in a process.
+
+    Args:
+        runs: of a plan.
+        most: how many at most in a group; 0 for what suits the device.
+        on_gpu: runs that differ in shots are grouped too, since the time of a step hardly depends there on how many
+            there are; on a CPU only the seeds of a cell.
+    """
+    most = most or (MOST_ON_GPU if on_gpu else MOST_ON_CPU)
     alike: dict[tuple, list[Run]] = {}
     for run in runs:
-        key = (run.protocol, run.dataset, run.backbone, run.method, None if across_shots else run.shots)
+        key = (run.protocol, run.dataset, run.backbone, run.method, None if on_gpu else run.shots)
         alike.setdefault(key, []).append(run)
     return [group[k : k + most] for group in alike.values() for k in range(0, len(group), most)]

@@ -10,6 +10,7 @@ import yaml
 
 from dassl.errors import InputError
 from dassl.utils import atomic_path, read_json, write_json
+from sweep.report.stats import harmonic
 
 RESULTS_FILE = "results.json"
 MARKER = "COMPLETE"  # written last; a run without it is not a result
@@ -89,10 +90,9 @@ def write_results(folder: Path, results: dict) -> None:
 
 
 def with_harmonic_mean(metrics: dict[str, dict]) -> dict:
-    """Metrics by the classes they are of; with base and new, also H = 2·b·n/(b + n) of their accuracies."""
+    """Metrics by the classes they are of; with base and new, also H of their accuracies."""
     if {"base", "new"} <= metrics.keys():
-        base, new = metrics["base"]["accuracy"], metrics["new"]["accuracy"]
-        return {**metrics, "H": 2 * base * new / (base + new) if base + new else 0.0}
+        return {**metrics, "H": harmonic(metrics["base"]["accuracy"], metrics["new"]["accuracy"])}
     return metrics
 
 
@@ -118,6 +118,10 @@ def clear_folder(folder: Path) -> None:
 def refuse_other_settings(settings: str, folder: Path) -> None:
     """Refuse a folder whose run was made with other settings (yaml text), showing the difference."""
     stored = folder / "config.yaml"
+    if is_complete(folder) and not stored.is_file():
+        raise InputError(
+            f"'{folder}' holds a result without its settings, as imported ones are; choose another output folder"
+        )
     started = is_complete(folder) or (folder / "checkpoint.pth").is_file()
     if not started or not stored.is_file():
         return

@@ -149,7 +149,7 @@ def test_groups_of_runs():
     assert [[(run.shots, run.seed) for run in group] for group in stacks(plan, most=2)] == [
         [(16, 1), (16, 2)], [(16, 3)], [(1, 1), (1, 2)], [(1, 3)],
     ]  # fmt: skip
-    assert [len(group) for group in stacks(plan, most=16, across_shots=True)] == [6]
+    assert [len(group) for group in stacks(plan, most=16, on_gpu=True)] == [6]
     assert [len(group) for group in stacks(plan, most=1)] == [1] * 6
 
 

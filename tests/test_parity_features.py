@@ -83,6 +83,15 @@ def accuracy(logits):
     return 100 * (logits.argmax(1) == TEST_LABELS).double().mean().item()
 
 
+def assert_chosen_and_tested(method, expected, recorded_logits):
+    """The recorded α and β were chosen, and give the recorded logits."""
+    assert method.learner.alpha.item() == pytest.approx(expected["best_alpha"], rel=1e-6)
+    assert method.learner.beta.item() == pytest.approx(expected["best_beta"], rel=1e-6)
+    logits = logits_on_test_images(method)
+    torch.testing.assert_close(logits, RECORDED[recorded_logits], atol=1e-3, rtol=0)
+    assert accuracy(logits) == expected["acc"]
+
+
 def test_clip_adapter(recorded):
     expected = ABOUT["CLIPAdapter"]
     method = recorded("CLIPAdapter", opts=["OPTIM.MAX_EPOCH", 5])
@@ -99,11 +108,7 @@ def test_clip_adapter(recorded):
 def test_tip_adapter(recorded):
     method, expected = recorded("TipAdapter"), ABOUT["TipAdapter"]
     method.fit()
-    assert method.learner.alpha.item() == pytest.approx(expected["best_alpha"], rel=1e-6)
-    assert method.learner.beta.item() == pytest.approx(expected["best_beta"], rel=1e-6)
-    logits = logits_on_test_images(method)
-    torch.testing.assert_close(logits, RECORDED["tip_logits"], atol=1e-3, rtol=0)
-    assert accuracy(logits) == expected["acc"]
+    assert_chosen_and_tested(method, expected, "tip_logits")
 
 
 def test_tip_adapter_f(recorded, monkeypatch):
@@ -114,11 +119,7 @@ def test_tip_adapter_f(recorded, monkeypatch):
     losses = [value for _, value in method.history["train/loss"]]
     np.testing.assert_allclose(losses, expected["loss"], rtol=1e-4)
     torch.testing.assert_close(method.learner.keys.detach(), RECORDED["tipf_keys"], atol=1e-4, rtol=0)
-    assert method.learner.alpha.item() == pytest.approx(expected["best_alpha"], rel=1e-6)
-    assert method.learner.beta.item() == pytest.approx(expected["best_beta"], rel=1e-6)
-    logits = logits_on_test_images(method)
-    torch.testing.assert_close(logits, RECORDED["tipf_logits"], atol=1e-3, rtol=0)
-    assert accuracy(logits) == expected["acc"]
+    assert_chosen_and_tested(method, expected, "tipf_logits")
 
 
 def test_linear_probe(recorded):

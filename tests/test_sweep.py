@@ -95,6 +95,14 @@ def test_a_sweep_goes_on_where_it_was(phantom_root, tmp_path, capsys):
     assert "-OPTIM.MAX_EPOCH: 2" in refused
 
 
+def test_results_without_their_settings_are_refused(phantom_root, tmp_path, capsys):
+    """Imported results have none to compare: a sweep neither takes them for its own nor runs over them."""
+    complete(tmp_path, run_for("few_shot", "phantom", "Tiny", "CoOp", 1, 1), {"all": {"accuracy": 70.0}})
+    words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "CoOp", "--shots", "1"]
+    assert main([*words, "--seeds", "1", "OPTIM.MAX_EPOCH", "1"]) == 2
+    assert "holds a result without its settings" in capsys.readouterr().err
+
+
 def test_a_failing_run_is_reported_and_the_rest_goes_on(phantom_root, tmp_path, capsys):
     words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "ZeroShot,CoOp"]
     code = main([*words, "--shots", "99", "--seeds", "1", "OPTIM.MAX_EPOCH", "1"])

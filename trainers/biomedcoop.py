@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp
 from trainers.losses import kl_to_teacher
-from trainers.teacher import mean_feature, sentence_features
+from trainers.teacher import mean_feature
 
 
 @TRAINER_REGISTRY.register()
@@ -23,8 +23,7 @@ class BiomedCoOp(CoOp):
     defaults = {**CoOp.defaults, "N_PROMPTS": 50, "SCCM_LAMBDA": 0.5, "KDSP_LAMBDA": 0.25, "TAU": 1.5}
 
     def build_prompts(self) -> nn.Module:
-        sentences = self.prompts.sentences(self.classnames, self.settings.N_PROMPTS)
-        self.sentences = sentence_features(self.encoder, sentences)
+        self.sentences = self.sentence_features(self.classnames)
         self.teacher = mean_feature(self.sentences)
         return super().build_prompts()
 

@@ -7,7 +7,7 @@ from clip import PLACEMENTS, VisualPrompt
 from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp
 from trainers.losses import kl_to_teacher
-from trainers.teacher import mean_feature, sentence_features
+from trainers.teacher import mean_feature
 
 
 @TRAINER_REGISTRY.register()
@@ -39,8 +39,7 @@ class BiomedDPT(CoOp):
     def build_prompts(self) -> nn.Module:
         if self.settings.VISUAL_TOKENS:
             self.visual_prompt = VisualPrompt(self.settings.VISUAL_TOKENS, placement=self.settings.VISUAL_PLACEMENT)
-        sentences = self.prompts.sentences(self.classnames, self.settings.N_PROMPTS)
-        self.teacher = mean_feature(sentence_features(self.encoder, sentences))
+        self.teacher = mean_feature(self.sentence_features(self.classnames))
         return super().build_prompts()
 
     def prompt_parts(self) -> tuple[str, str]:

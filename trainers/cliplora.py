@@ -82,7 +82,7 @@ class CLIPLoRA(ZeroShot):
             yield
 
     def set_classes(self, classnames: list[str]) -> None:
-        texts = [self.settings.TEMPLATE.format(name) for name in classnames]
+        texts = self.template_texts(classnames)
         self._tokens = self.backbone.tokenize(texts)
         self._text = self.encoder.sentences(texts) if self.settings.ENCODER == "image" else None
 

@@ -19,7 +19,7 @@ class KgCoOp(CoOp):
 
     def set_classes(self, classnames: list[str]) -> None:
         super().set_classes(classnames)
-        self.anchor = self.encoder.sentences([self.settings.TEMPLATE.format(name) for name in classnames])
+        self.anchor = self.encoder.sentences(self.template_texts(classnames))
 
     def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
         text = self.text_features()

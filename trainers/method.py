@@ -15,6 +15,7 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 from prompts import Prompts, load_prompts
 from trainers.context import TextContext
 from trainers.features import Encoder
+from trainers.teacher import sentence_features
 
 
 class Method(TrainerX):
@@ -125,6 +126,14 @@ class Method(TrainerX):
         """Whether a step's prompts can be encoded together with those of other runs."""
         plain = self.context is not None and self.context.deep is None and self.stream is not None
         return plain and not self.settings.get("TEXT_DROPOUT", False)
+
+    def template_texts(self, classnames: list[str]) -> list[str]:
+        """The sentence TEMPLATE of each class."""
+        return [self.settings.TEMPLATE.format(name) for name in classnames]
+
+    def sentence_features(self, classnames: list[str]) -> Tensor:
+        """Normalised features (C, N, D) of N_PROMPTS sentences of the prompt file for each class."""
+        return sentence_features(self.encoder, self.prompts.sentences(classnames, self.settings.N_PROMPTS))
 
     @property
     def steps_per_epoch(self) -> int:

@@ -27,7 +27,7 @@ class ProGrad(CoOp):
 
     def set_classes(self, classnames: list[str]) -> None:
         super().set_classes(classnames)
-        self.zero_shot = self.encoder.sentences([self.settings.TEMPLATE.format(name) for name in classnames])
+        self.zero_shot = self.encoder.sentences(self.template_texts(classnames))
 
     def parts(self, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (B, C), CE, and T² times the cross-entropy to the teacher, whose gradient is the KL's."""

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp
 from trainers.losses import kl_to_teacher
-from trainers.teacher import mean_feature, sentence_features
+from trainers.teacher import mean_feature
 from trainers.visual import LearnsVisualTokens
 
 
@@ -45,15 +45,13 @@ class PromptSRC(LearnsVisualTokens, CoOp):
         return min(self.settings.PROMPT_DEPTH, self.backbone.text_depth)
 
     def build_prompts(self) -> nn.Module:
-        self.teacher = mean_feature(sentence_features(self.encoder, self._sentences()))
+        if self.settings.N_PROMPTS:
+            self.teacher = mean_feature(self.sentence_features(self.classnames))
+        else:
+            self.teacher = self.encoder.sentences(self.template_texts(self.classnames))
         learner = nn.ModuleDict({"context": super().build_prompts(), "tokens": self.build_tokens()})
         self.average = Average(learner)
         return learner
-
-    def _sentences(self) -> list[list[str]]:
-        if self.settings.N_PROMPTS:
-            return self.prompts.sentences(self.classnames, self.settings.N_PROMPTS)
-        return [[self.settings.TEMPLATE.format(name)] for name in self.classnames]
 
     def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
         images, text, scale = self.image_features(batch), self.text_features(), self.backbone.logit_scale

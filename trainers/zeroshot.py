@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from dassl.engine import TRAINER_REGISTRY
-from trainers.teacher import mean_feature, sentence_features
+from trainers.teacher import mean_feature
 from trainers.tuner import PromptTuner
 
 
@@ -29,10 +29,9 @@ class ZeroShot(PromptTuner):
 
     def frozen_text(self, classnames: list[str]) -> Tensor:
         """Normalised text features (C, D) of the classes, by TEXT."""
-        settings = self.settings
-        if settings.TEXT == "ensemble":
-            return mean_feature(sentence_features(self.encoder, self.prompts.sentences(classnames, settings.N_PROMPTS)))
-        return self.encoder.sentences([settings.TEMPLATE.format(name) for name in classnames])
+        if self.settings.TEXT == "ensemble":
+            return mean_feature(self.sentence_features(classnames))
+        return self.encoder.sentences(self.template_texts(classnames))
 
     def text_features(self) -> Tensor:
         return self._text

@@ -23,28 +23,16 @@ from sweep.run import Run, Settings
 PRELOAD = ["train", "configs", "trainers.lockstep", "dassl.engine", "sweep.launchers.worker"]
 PRELOAD += ["open_clip", "transformers", "tokenizers", "sklearn.metrics", "torchmetrics.functional.classification"]
 SECONDS_TO_END = 5
-MOST_ON_CPU, MOST_ON_GPU = 4, 16
 
 
 def launch(
     args: argparse.Namespace, plan: Sequence[Run], todo: Sequence[Run], settings: Settings, progress: Progress
 ) -> list[Failure]:
     """Carry out what is to do on this machine; see `sweep.launchers.launch`."""
-    queue = Queue(group(todo, args.stack), settings.output, progress)
-    execute(queue, settings, places(len(group(plan, args.stack)), args.slots, args.per_gpu))
-    return queue.failures
-
-
-def group(runs: Sequence[Run], stack: int = 0) -> list[list[Run]]:
-    """Runs that are trained side by side in a process.
-
-    Args:
-        runs: of a plan.
-        stack: how many at most; 0 for the seeds of a cell on a CPU, and for up to 16 seeds and shots on a GPU, whose
-            time per step hardly depends on how many there are.
-    """
     on_gpu = bool(gpu_count())
-    return stacks(runs, stack or (MOST_ON_GPU if on_gpu else MOST_ON_CPU), across_shots=on_gpu)
+    queue = Queue(stacks(todo, args.stack, on_gpu), settings.output, progress)
+    execute(queue, settings, places(len(stacks(plan, args.stack, on_gpu)), args.slots, args.per_gpu))
+    return queue.failures
 
 
 def places(groups: int, slots: int = 0, per_gpu: int = 1) -> list[Place]:

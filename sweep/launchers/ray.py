@@ -46,7 +46,7 @@ def launch(
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray sets its own
     try:
         gpus = args.gpus if args.gpus is not None else min(1, ray.cluster_resources().get("GPU", 0)) / args.per_gpu
-        groups = stacks(todo, args.stack or (16 if gpus else 4), across_shots=bool(gpus))
+        groups = stacks(todo, args.stack, on_gpu=bool(gpus))
         queue = Queue(groups, settings.output, progress)
         options = {"num_cpus": args.cpus, "num_gpus": gpus, "max_retries": RETRIES}
         _carry_out(queue, settings, args.cpus, ray.remote(**options)(_work))

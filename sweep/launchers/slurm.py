@@ -49,8 +49,7 @@ def launch(
     # Jobs start in the submitter's working directory and with its environment.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
     executor = _executor(args, settings)
-    gpus = bool(args.gpus)
-    queue = Queue(stacks(todo, args.stack or (16 if gpus else 4), across_shots=gpus), settings.output, progress)
+    queue = Queue(stacks(todo, args.stack, on_gpu=bool(args.gpus)), settings.output, progress)
     under_way: dict[submitit.Job, Task] = {}
     try:
         while not queue.finished:

@@ -13,6 +13,7 @@ from sweep.report.curves import draw
 from sweep.report.latex import latex
 from sweep.report.tables import Report
 from sweep.report.text import markdown, terminal
+from sweep.words import numbers, words
 
 FORMATS = ("md", "csv", "tex", "html", "png", "pdf")
 
@@ -31,12 +32,12 @@ def add_parsers(subparsers) -> None:
     add = _parser(subparsers, "report", about, report)
     add("output", type=Path, help="root of the run folders")
     add("--to", type=Path, help="where the files go (default: OUTPUT/report)")
-    add("--formats", type=_words, default=FORMATS, help=f"of {','.join(FORMATS)} (default: all)")
-    add("--protocol", type=_words, help="few_shot, base2new (default of this and the following: everything found)")
+    add("--formats", type=words, default=FORMATS, help=f"of {','.join(FORMATS)} (default: all)")
+    add("--protocol", type=words, help="few_shot, base2new (default of this and the following: everything found)")
     for name in ("--datasets", "--methods", "--backbone"):
-        add(name, type=_words)
+        add(name, type=words)
     for name in ("--shots", "--seeds"):
-        add(name, type=_numbers)
+        add(name, type=numbers)
     about = "turn log.txt files of CoOp-style code into result folders, marked as imported"
     add = _parser(subparsers, "import", about, import_logs)
     add("logs", type=Path, help="the code's output folder: …/<DATASET>/shots_K/<TRAINER>/<config>/seedS/log.txt")
@@ -49,14 +50,6 @@ def _parser(subparsers, name: str, about: str, work):
     parser = subparsers.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     parser.set_defaults(work=work)
     return parser.add_argument
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.replace(",", " ").split() if word)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(word) for word in _words(text))
 
 
 def report(args: argparse.Namespace) -> None:
