@@ -18,9 +18,9 @@ import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
-from bench.parts import Bench, achievable_flops, peak_memory
+from bench.parts import Bench, achievable_flops, peak_memory, random_model
 from dassl.errors import exit_code
-from dassl.utils import atomic_path, cache_dir
+from dassl.utils import atomic_path
 
 SHOTS, SEEDS, EPOCHS, CLASSES, BATCH, TEST_IMAGES = (1, 2, 4, 8, 16), 3, 100, 4, 4, 1000
 
@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    path = args.path or str(_random_model())
+    # A child begins with its parent's peak of memory: the model is made elsewhere.
+    path = args.path or str(_in_own_process(random_model))
     with tempfile.TemporaryDirectory() as folder:
         memory = {
             way: _in_own_process(peak_memory, path, args.dataset, args.root, f"{folder}/{way}", way == "reference")
@@ -150,14 +151,6 @@ def _throughput(bench: Bench, t: dict[str, float]) -> str:
                 f"{100 * rate / most:.0f} % of a large matrix product's {most / 1e9:.1f}"
             )
     return "\n".join(lines)
-
-
-def _random_model() -> Path:
-    """A full-size BiomedCLIP with random weights, made once."""
-    from tools.random_model import full_size_model
-
-    folder = cache_dir() / "bench" / "BiomedCLIP"
-    return folder if (folder / "open_clip_pytorch_model.bin").is_file() else full_size_model(folder)
 
 
 def _in_own_process(work, *args):

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import clip.backbone
 from configs import Choice, build_cfg
 from dassl.engine import build_trainer
+from dassl.utils import cache_dir
 from datasets.splits import few_shot
 from trainers import lockstep
 from trainers.features import _Views
@@ -216,3 +217,11 @@ def peak_memory(path: str, dataset: str, root: str, folder: str, online: bool) -
 
 def _peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def random_model() -> Path:
+    """A full-size BiomedCLIP with random weights, made once."""
+    from tools.random_model import full_size_model
+
+    folder = cache_dir() / "bench" / "BiomedCLIP"
+    return folder if (folder / "open_clip_pytorch_model.bin").is_file() else full_size_model(folder)
