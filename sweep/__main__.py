@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from dassl.errors import InputError, exit_code
+from dassl.errors import InputError, exit_code, unknown_name
 from dassl.utils import atomic_path
 from sweep import running
-from sweep.plan import BASE2NEW_SHOTS, FEW_SHOT_SHOTS, SEEDS
+from sweep.plan import BASE2NEW_SHOTS, FEW_SHOT_SHOTS, PROTOCOLS, SEEDS, Axes
 from sweep.report import cli
 from sweep.table import base2new_table, few_shot_table
 from sweep.words import numbers, words
@@ -19,12 +19,13 @@ PAPER_DATASETS += ["kneexray", "kvasir", "lungcolon", "octmnist", "retina"]
 def add_grid(parser: argparse.ArgumentParser) -> None:
     """Add the words that say which runs a grid has."""
     add = parser.add_argument
-    add("--protocol", default="few_shot", choices=("few_shot", "base2new"))
+    add("--protocol", type=words, default=["few_shot"], help="few_shot (default), base2new, or both")
     add("--datasets", type=words, default=["phantom"], help="names, or 'all' for the paper's 11 (default: phantom)")
     add("--methods", type=words, default=["ZeroShot", "CoOp", "BiomedDPT"],
         help="names, or 'all' that the backbone and the protocol admit")  # fmt: skip
     add("--backbone", default="Tiny")
-    add("--shots", type=numbers, default=None, help="default: 1,2,4,8,16 for few_shot, 16 for base2new")
+    about = "default: 1,2,4,8,16 for few_shot, 16 for base2new; where both run, base2new has the most of these only"
+    add("--shots", type=numbers, default=None, help=about)
     add("--seeds", type=numbers, default=list(SEEDS))
     add("--root", default="", help="the data root")
     add("--output", type=Path, default=None, help="root of all run folders (default: output, or output_published)")
@@ -39,10 +40,10 @@ def build_parser() -> tuple[argparse.ArgumentParser, argparse.Action]:
     run = commands.add_parser("run", help="run what is missing, and print the tables")
     add_grid(run)
     running.add_arguments(run)
-    run.set_defaults(work=lambda args: running.run(_completed(args), lambda: print_tables(args)))
+    run.set_defaults(work=run_sweep)
     table = commands.add_parser("table", help="only print the tables")
     add_grid(table)
-    table.set_defaults(work=lambda args: print_tables(_completed(args)))
+    table.set_defaults(work=lambda args: print_tables(grids_of(args), args.output))
     cli.add_parsers(commands)
     return parser, commands
 
@@ -57,39 +58,57 @@ def main(argv: list[str] | None = None) -> int:
     return exit_code(lambda: args.work(args), "the same command goes on where it was")
 
 
-def _completed(args: argparse.Namespace) -> argparse.Namespace:
-    """Fill in what other words decide."""
-    args.datasets = PAPER_DATASETS if list(args.datasets) == ["all"] else args.datasets
-    args.shots = args.shots or list(FEW_SHOT_SHOTS if args.protocol == "few_shot" else BASE2NEW_SHOTS)
-    if min(args.shots) < 1:
-        raise InputError(f"--shots {min(args.shots)}: at least 1 image per class is needed")
+def run_sweep(args: argparse.Namespace) -> int:
+    """Run what is missing and print the tables; returns 1 if runs failed."""
+    grids = grids_of(args)
+    return running.run(args, grids, lambda: print_tables(grids, args.output))
+
+
+def grids_of(args: argparse.Namespace) -> list[Axes]:
+    """The grids that a command line asks for, one per protocol; fills in the output folder."""
     args.output = args.output or Path("output_published" if args.published else "output")
-    if list(args.methods) == ["all"]:
+    if args.shots and min(args.shots) < 1:
+        raise InputError(f"--shots {min(args.shots)}: at least 1 image per class is needed")
+    for protocol in args.protocol:
+        if protocol not in PROTOCOLS:
+            raise unknown_name("protocol", protocol, PROTOCOLS)
+    return [_axes(protocol, args) for protocol in dict.fromkeys(args.protocol)]
+
+
+def _axes(protocol: str, args: argparse.Namespace) -> Axes:
+    datasets = PAPER_DATASETS if list(args.datasets) == ["all"] else args.datasets
+    shots = args.shots or (FEW_SHOT_SHOTS if protocol == "few_shot" else BASE2NEW_SHOTS)
+    if protocol == "base2new" and len(args.protocol) > 1:
+        shots = (max(shots),)
+    methods = args.methods
+    if list(methods) == ["all"]:
         from train import methods_for
 
-        args.methods = methods_for(args.protocol, args.backbone, args.opts)
-    return args
+        methods = methods_for(protocol, args.backbone, args.opts)
+    return Axes(protocol, datasets, args.backbone, methods, shots, args.seeds)
 
 
-def print_tables(args: argparse.Namespace) -> None:
-    """Print one table per data set, and keep them beside the runs; a disk that is full costs the file alone."""
-    texts = []
-    for dataset in args.datasets:
-        title = f"{dataset}, {args.backbone}, {args.protocol}, accuracy in %, mean ± 95 % interval over seeds"
-        where = (args.output, dataset, args.backbone, args.methods)
-        if args.protocol == "few_shot":
-            table = few_shot_table(*where, args.shots, args.seeds)
-        else:
-            table = base2new_table(*where, args.shots[0], args.seeds)
-        texts.append(f"{title}\n\n{table}\n")
-    text = "\n".join(texts)
-    print(f"\n{text}")
-    path = args.output / args.protocol / "table.md"
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        print(f"'{path}' was not written: {error}", file=sys.stderr)
+def print_tables(grids: list[Axes], output: Path) -> None:
+    """Print one table per protocol and data set, and keep them beside the runs."""
+    for axes in grids:
+        text = "\n".join(_table(axes, dataset, output) for dataset in axes.datasets)
+        print(f"\n{text}")
+        path = output / axes.protocol / "table.md"
+        try:
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        except OSError as error:  # a disk that is full costs the file alone
+            print(f"'{path}' was not written: {error}", file=sys.stderr)
+
+
+def _table(axes: Axes, dataset: str, output: Path) -> str:
+    title = f"{dataset}, {axes.backbone}, {axes.protocol}, accuracy in %, mean ± 95 % interval over seeds"
+    where = (output, dataset, axes.backbone, axes.methods)
+    if axes.protocol == "few_shot":
+        table = few_shot_table(*where, axes.shots, axes.seeds)
+    else:
+        table = base2new_table(*where, axes.shots[0], axes.seeds)
+    return f"{title}\n\n{table}\n"
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dassl.errors import InputError
-from sweep.run import WITHOUT_EFFECT, Run, Settings, refuse_other_settings
+from sweep.run import WITHOUT_EFFECT, Kind, Run, Settings, refuse_other_settings
 
 # Settings that are words of the sweep's own command line: they name the folder of a run.
 OWN_WORDS = {
@@ -21,7 +21,7 @@ _NAMES_WITHOUT_EFFECT = tuple(f"{key.rpartition('.')[2]}:" for key in sorted(WIT
 
 @dataclass(frozen=True)
 class Configured:
-    """The settings that the runs of a method on a data set have in common: the yaml text of one, and the epochs."""
+    """The settings that runs of a kind have in common: the yaml text of one, and the epochs."""
 
     text: str
     shots: int
@@ -34,8 +34,8 @@ class Configured:
         return text.replace(f"\n  NUM_SHOTS: {self.shots}\n", f"\n  NUM_SHOTS: {max(run.shots, 1)}\n", 1)
 
 
-def check(plan: Iterable[Run], settings: Settings) -> dict[tuple[str, str], Configured]:
-    """Build the configuration of every method on every data set once.
+def check(plan: Iterable[Run], settings: Settings) -> dict[Kind, Configured]:
+    """Build the configuration of every kind of runs once.
 
     Raises:
         InputError: an unknown name, a bad setting, a data root that is not there, a pair that is refused.
@@ -46,25 +46,23 @@ def check(plan: Iterable[Run], settings: Settings) -> dict[tuple[str, str], Conf
         for key in settings.opts[::2]:
             if key in OWN_WORDS:
                 raise InputError(f"{key} is the same for all runs of a sweep; use {OWN_WORDS[key]}")
-    configured: dict[tuple[str, str], Configured] = {}
+    configured: dict[Kind, Configured] = {}
     for run in plan:
-        if (run.method, run.dataset) in configured:
+        if run.kind in configured:
             continue
         cfg, _ = train.configuration(train.parse_args(settings.command(run)))
         root = Path(cfg.DATASET.ROOT).expanduser()
         if run.dataset != "phantom" and not root.is_dir():  # phantoms are made where they are missing
             raise InputError(f"data root '{root}' does not exist; name the folder that holds the data with --root")
-        configured[run.method, run.dataset] = Configured(
-            cfg.dump(), cfg.DATASET.NUM_SHOTS, cfg.SEED, cfg.OPTIM.MAX_EPOCH
-        )
+        configured[run.kind] = Configured(cfg.dump(), cfg.DATASET.NUM_SHOTS, cfg.SEED, cfg.OPTIM.MAX_EPOCH)
     return configured
 
 
-def refuse_drift(complete: Iterable[Run], settings: Settings, configured: dict[tuple[str, str], Configured]) -> None:
+def refuse_drift(complete: Iterable[Run], settings: Settings, configured: dict[Kind, Configured]) -> None:
     """Refuse a sweep over complete runs that were made with other settings, showing the difference of the first."""
     for run in complete:
         folder = run.folder(settings.output)
-        asked = configured[run.method, run.dataset].of(run)
+        asked = configured[run.kind].of(run)
         try:
             stored = (folder / "config.yaml").read_text(encoding="utf-8")
         except OSError:

@@ -10,7 +10,7 @@ from statistics import median
 
 from dassl.errors import InputError
 from sweep.check import Configured
-from sweep.run import MARKER, Run, Settings, read_results
+from sweep.run import MARKER, Kind, Run, Settings, read_results
 
 SAMPLES = 12  # finished runs that are read per method
 
@@ -32,7 +32,7 @@ class Sample:
 
 
 def estimate(
-    todo: Iterable[Run], complete: Iterable[Run], settings: Settings, configured: Mapping[tuple[str, str], Configured]
+    todo: Iterable[Run], complete: Iterable[Run], settings: Settings, configured: Mapping[Kind, Configured]
 ) -> dict[Run, float | None]:
     """Seconds of each run, by finished runs of its method, backbone and protocol; None where there is none.
 
@@ -48,7 +48,7 @@ def estimate(
         if key not in samples:
             folders = [other.folder(settings.output) for other in _some(finished.get(key, []))]
             samples[key] = [sample for sample in map(_read, folders or _elsewhere(run, settings)) if sample]
-        epochs = configured[run.method, run.dataset].epochs if run.shots else 0
+        epochs = configured[run.kind].epochs if run.shots else 0
         near = _nearest(samples[key], run)
         seconds[run] = median(sample.seconds(run.shots, epochs) for sample in near) if near else None
     return seconds

@@ -1,6 +1,7 @@
 """Plans are lists of runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sweep.run import Run
 
@@ -8,8 +9,20 @@ from sweep.run import Run
 UNTRAINED = frozenset({"ZeroShot", "ZeroShotEnsemble"})
 FEW_SHOT_SHOTS = (1, 2, 4, 8, 16)
 BASE2NEW_SHOTS = (16,)
+PROTOCOLS = ("few_shot", "base2new")
 SEEDS = (1, 2, 3)
 MOST_ON_CPU, MOST_ON_GPU = 4, 16  # runs side by side in a process
+
+
+class Axes(NamedTuple):
+    """The axes of a grid of runs under one protocol, in the order in which `make_plan` takes them."""
+
+    protocol: str
+    datasets: Sequence[str]
+    backbone: str
+    methods: Sequence[str]
+    shots: Sequence[int]
+    seeds: Sequence[int]
 
 
 def run_for(protocol: str, dataset: str, backbone: str, method: str, shots: int, seed: int) -> Run:

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -19,6 +20,14 @@ WITHOUT_EFFECT = {"OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATASET.ROOT",
 WITHOUT_EFFECT |= {"DATALOADER.NUM_WORKERS"}
 
 
+class Kind(NamedTuple):
+    """What runs have in common that differ in shots and seed only, on one backbone."""
+
+    method: str
+    dataset: str
+    protocol: str
+
+
 @dataclass(frozen=True, order=True)
 class Run:
     """A run by its everyday words; methods that learn nothing have shots 0 and seed 1 (`sweep.plan`)."""
@@ -29,6 +38,10 @@ class Run:
     method: str
     shots: int
     seed: int
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.method, self.dataset, self.protocol)
 
     def folder(self, output: str | Path) -> Path:
         """Where the run's files lie."""

@@ -6,16 +6,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tabulate import tabulate
 
 from sweep.check import Configured, check, refuse_drift
 from sweep.estimate import estimate
 from sweep.launchers import LAUNCHERS, launch
-from sweep.plan import make_plan
+from sweep.plan import Axes, make_plan
 from sweep.progress import Progress, in_words
-from sweep.run import Run, Settings, is_complete
+from sweep.run import Kind, Run, Settings, is_complete
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,17 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--slurm-parallel", type=int, default=16, metavar="N", help="slurm: jobs at a time (default: 16)")
 
 
-def run(args: argparse.Namespace, print_tables: Callable[[], None]) -> int:
+def run(args: argparse.Namespace, grids: Sequence[Axes], print_tables: Callable[[], None]) -> int:
     """Carry out a sweep; returns 1 if runs failed.
 
     Args:
-        args: the grid (output, protocol, datasets, methods, backbone, shots, seeds, root, published, opts), and what
-            `add_arguments` adds.
-        print_tables: prints the tables of the grid.
+        args: output, root, published, opts, and what `add_arguments` adds.
+        grids: the runs, a grid per protocol.
+        print_tables: prints the tables of the grids.
     """
     started = time.monotonic()
     settings = Settings(args.output, args.root, args.published, tuple(args.opts))
-    plan = make_plan(args.protocol, args.datasets, args.backbone, args.methods, args.shots, args.seeds)
+    plan = [run for axes in grids for run in make_plan(*axes)]
     configured = check(plan, settings)
     complete = {run for run in plan if is_complete(run.folder(settings.output))}
     refuse_drift(sorted(complete), settings, configured)
@@ -65,25 +65,23 @@ def run(args: argparse.Namespace, print_tables: Callable[[], None]) -> int:
     return 1 if failures else 0
 
 
-def forecast(
-    plan: list[Run], complete: set[Run], settings: Settings, configured: dict[tuple[str, str], Configured]
-) -> str:
-    """What would run, one line per method and data set, and how long one run after the other would take."""
+def forecast(plan: list[Run], complete: set[Run], settings: Settings, configured: dict[Kind, Configured]) -> str:
+    """What would run, one line per kind of runs, and how long one run after the other would take."""
     todo = [run for run in plan if run not in complete]
     seconds = estimate(todo, sorted(complete), settings, configured)
     rows, unknown = [], set()
-    cells: dict[tuple[str, str], list[Run]] = {}
+    kinds: dict[Kind, list[Run]] = {}
     for run in plan:
-        cells.setdefault((run.method, run.dataset), []).append(run)
-    for (method, dataset), runs in sorted(cells.items()):
+        kinds.setdefault(run.kind, []).append(run)
+    for kind, runs in sorted(kinds.items()):
         left = [run for run in runs if run not in complete]
         known = [seconds[run] for run in left]
         if None in known:
-            unknown.add(method)
+            unknown.add(kind.method)
         took = "?" if None in known else in_words(sum(known))
         what = f"K {_numbers(run.shots for run in left)}; seeds {_numbers(run.seed for run in left)}" if left else ""
-        rows.append([method, dataset, len(runs), len(runs) - len(left), len(left), what, took if left else ""])
-    header = ["method", "data set", "runs", "complete", "to do", "of these", "time"]
+        rows.append([*kind, len(runs), len(runs) - len(left), len(left), what, took if left else ""])
+    header = ["method", "data set", "protocol", "runs", "complete", "to do", "of these", "time"]
     table = tabulate(rows, header, tablefmt="github", disable_numparse=True)
     lines = [table, ""]
     total = sum(value for value in seconds.values() if value is not None)

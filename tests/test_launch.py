@@ -48,9 +48,27 @@ def test_the_scripts_word_all_means_methods_and_data_sets(phantom_root, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_one_sweep_has_both_protocols(phantom_root, tmp_path, capsys):
+    words = ["--root", str(phantom_root), "--output", str(tmp_path), "--methods", "all", "--shots", "1,4"]
+    assert main(["run", "--dry-run", *words, "--protocol", "few_shot,base2new"]) == 0
+    printed = capsys.readouterr().out
+    few_shot, base2new = 17 * 2 * 3 + 2, 13 * 3 + 2  # 19 methods, 15 of which admit new classes; 2 learn nothing
+    assert f"{few_shot + base2new} runs, 0 complete already" in printed
+    of_method = [line.split("|")[1:7] for line in printed.splitlines() if line.startswith("| BiomedDPT ")]
+    assert [[word.strip() for word in line] for line in of_method] == [
+        ["BiomedDPT", "phantom", "base2new", "3", "0", "3"],
+        ["BiomedDPT", "phantom", "few_shot", "6", "0", "6"],
+    ]
+    assert "K 4; seeds 1 2 3" in printed
+    assert main(["table", *words, "--protocol", "few_shot,base2new"]) == 0
+    assert (tmp_path / "few_shot" / "table.md").is_file()
+    assert (tmp_path / "base2new" / "table.md").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--protocol", "few_shot,base3new"], "unknown protocol 'base3new'. Did you mean 'base2new'?"),
         (["--methods", "VPT", "--backbone", "PMC-CLIP"], "is a convolutional network, which has none"),
         (["--methods", "TipAdapter", "--protocol", "base2new"], "the protocol base2new has no meaning for it"),
         (["OPTIM.LRR", "1"], "unknown configuration key 'OPTIM.LRR'"),
@@ -86,11 +104,11 @@ def test_dry_run_foretells_by_finished_runs(phantom_root, tmp_path, capsys):
     finished(tmp_path, run_for("few_shot", "busi", "Tiny", "ZeroShot", 1, 1), seconds=5.0, epochs=0)
     words = ["run", "--dry-run", "--root", str(phantom_root), "--output", str(tmp_path), "OPTIM.MAX_EPOCH", "10"]
     assert main([*words, "--methods", "ZeroShot,CoOp,BiomedDPT", "--shots", "2,4", "--seeds", "1,2"]) == 0
-    lines = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.count("|") == 8]
+    lines = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.count("|") == 9]
     rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in lines}
     # CoOp: 2 s to build; 30 s shared by three for 2 shots, twice that for 4
-    assert rows["CoOp"] == ["phantom", "4", "1", "3", "K 2 4; seeds 1 2", "0:00:56"]
-    assert rows["ZeroShot"] == ["phantom", "1", "0", "1", "K 0; seeds 1", "0:00:07"]
+    assert rows["CoOp"] == ["phantom", "few_shot", "4", "1", "3", "K 2 4; seeds 1 2", "0:00:56"]
+    assert rows["ZeroShot"] == ["phantom", "few_shot", "1", "0", "1", "K 0; seeds 1", "0:00:07"]
     assert rows["BiomedDPT"][-1] == "?"
 
 

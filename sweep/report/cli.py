@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dassl.errors import InputError, exit_code, unknown_name
 from dassl.utils import atomic_path
+from sweep.plan import PROTOCOLS
 from sweep.report.build import build_report
-from sweep.report.collect import PROTOCOLS, Selection, collect
+from sweep.report.collect import Selection, collect
 from sweep.report.csvfiles import runs_csv, wide_csv
 from sweep.report.curves import draw
 from sweep.report.latex import latex

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sweep.plan import UNTRAINED, run_for
+from sweep.plan import PROTOCOLS, UNTRAINED, run_for
 from sweep.run import MARKER, RESULTS_FILE, Run
 
-PROTOCOLS = ("few_shot", "base2new")
 METRICS = ("accuracy", "macro_f1", "ece", "auroc")
 NUMBERED = re.compile(r"(\d+)shots|seed(\d+)")
 
