@@ -12,7 +12,9 @@ from PIL import Image
 from sweep.__main__ import main
 from sweep.report.build import build_report
 from sweep.report.collect import Selection, collect
-from sweep.report.curves import draw
+from sweep.report.curves import accuracy_curves
+from sweep.report.drawing import Drawing
+from sweep.report.grid import grids
 from sweep.report.latex import escaped
 from sweep.run import MARKER
 from tests.result_trees import GPU, base2new, few_shot
@@ -22,7 +24,8 @@ ALL = ["ZeroShot", "CoOp", "BiomedDPT"]
 
 def report(output, **chosen):
     selection = Selection(**chosen)
-    return build_report(collect(output, selection), selection, "Report")
+    found = collect(output, selection)
+    return build_report(found, [(grid, accuracy_curves(grid)) for grid in grids(found, selection)], "Report")
 
 
 def cells(made, key, section=0):
@@ -233,14 +236,23 @@ def test_latex_is_balanced_and_compiles(tree, tmp_path):
 
 
 def test_unchanged_curves_are_kept(tree):
-    made, folder = report(tree), tree / "curves"
-    assert draw([(made.sections[0].curves, folder)], ["png"]) == 3
-    assert draw([(made.sections[0].curves, folder)], ["png"]) == 0
-    assert draw([(made.sections[0].curves, folder)], ["png", "pdf"]) == 3
+    folder = tree / "curves"
+
+    def drawn(*formats):
+        with Drawing(formats) as drawing:
+            count = drawing.start(report(tree).sections[0].curves, folder)
+            drawing.finish()
+            return count
+
+    assert drawn() == 0
+    assert drawn("png") == 3
+    assert drawn("png") == 0
+    assert drawn("pdf", "png") == 3
     first = (folder / "curves.pdf").read_bytes()
+    assert drawn("pdf") == 0
     few_shot(tree, "busi", "KgCoOp", 1, 1, 60.0)
-    assert draw([(report(tree).sections[0].curves, folder)], ["png"]) == 3
-    assert draw([(report(tree).sections[0].curves, folder)], ["png", "pdf"]) == 3
+    assert drawn("png") == 3
+    assert drawn("pdf", "png") == 3
     assert (folder / "curves.pdf").read_bytes() != first
 
 

@@ -5,7 +5,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Sequence
 from multiprocessing.connection import wait
@@ -15,6 +14,7 @@ from sweep.launchers.queue import POLL_SECONDS, Failure, Queue, Task, last_lines
 from sweep.launchers.work import FAILED
 from sweep.launchers.worker import Place, serve
 from sweep.plan import stacks
+from sweep.processes import context
 from sweep.progress import Progress
 from sweep.run import Run, Settings
 
@@ -56,15 +56,6 @@ def gpu_count() -> int:
     return torch.cuda.device_count()
 
 
-def context() -> multiprocessing.context.BaseContext:
-    """How workers are started: forked from a small server that has imported everything, where that is to be had."""
-    if not sys.platform.startswith("linux"):
-        return multiprocessing.get_context("spawn")
-    chosen = multiprocessing.get_context("forkserver")
-    chosen.set_forkserver_preload(PRELOAD)
-    return chosen
-
-
 def execute(queue: Queue, settings: Settings, places: Sequence[Place]) -> None:
     """Carry out a queue to its end; ends its workers however it is left itself."""
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
@@ -100,7 +91,7 @@ class _Seat:
         if self.process is not None and not self.process.is_alive():
             self.dismiss()
         if self.process is None:
-            chosen = context()
+            chosen = context(PRELOAD)
             self.connection, theirs = chosen.Pipe()
             words = (theirs, self.settings, self.place, str(self.errors), dict(os.environ))
             self.process = chosen.Process(target=serve, args=(*words, multiprocessing.get_start_method()))

@@ -3,17 +3,12 @@
 from collections.abc import Sequence
 
 from sweep.report.collect import Record
-from sweep.report.grid import Grid, Pick
+from sweep.report.grid import Grid, metric
 from sweep.report.stats import Value, harmonic, over_seeds
 from sweep.report.tables import Table, mark_best, mean_cell, shots_label
 
 NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "expected calibration error"}
 ONE_CLASS = "busi"  # three classes, so one new class: every image of it is right by construction
-
-
-def metric(part: str, name: str) -> Pick:
-    """Reads a metric of the test images of a part of the classes."""
-    return lambda record: record.metrics[part][name]
 
 
 def h_of_run(record: Record) -> float | None:

@@ -4,15 +4,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from sweep.report.accuracy import metric, metric_tables
-from sweep.report.collect import Collected, Record, Selection
+from sweep.report.accuracy import metric_tables
+from sweep.report.collect import Collected, Record
 from sweep.report.comparisons import published_tables, significance_tables
 from sweep.report.cost import cost_table
 from sweep.report.curves import Curve
-from sweep.report.grid import Grid, grids
+from sweep.report.grid import Grid
 from sweep.report.tables import Report, Section
 
-PROTOCOL_NAMES = {"few_shot": "few-shot", "base2new": "base-to-new"}
 PACKAGES = ("python", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "numpy")
 NOTES = (
     "Accuracy, macro-F1 and expected calibration error are in percent of the test images: mean ± half of the 95 % "
@@ -23,9 +22,9 @@ NOTES = (
 )
 
 
-def build_report(found: Collected, selection: Selection, title: str) -> Report:
-    """The report of what was collected."""
-    sections = [_section(grid, found) for grid in grids(found, selection)]
+def build_report(found: Collected, curves: Iterable[tuple[Grid, list[Curve]]], title: str) -> Report:
+    """The report of what was collected: a section for each grid, with its curves."""
+    sections = [_section(grid, found, drawn) for grid, drawn in curves]
     records = list(found.records.values())
     missing = sum(section.missing_runs for section in sections)
     counts = f"{len(records)} complete"
@@ -41,7 +40,7 @@ def build_report(found: Collected, selection: Selection, title: str) -> Report:
     return Report(title, facts, list(NOTES), [reason for _, reason in found.damaged], sections)
 
 
-def _section(grid: Grid, found: Collected) -> Section:
+def _section(grid: Grid, found: Collected, curves: list[Curve]) -> Section:
     expected = grid.expected()
     missing = [run for run in expected if run not in grid.records]
     beside, why_not = published_tables(grid)
@@ -61,10 +60,7 @@ def _section(grid: Grid, found: Collected) -> Section:
         ("seeds", ", ".join(map(str, grid.seeds))),
         *_facts(list(grid.records.values())),
     ]
-    name = PROTOCOL_NAMES[grid.protocol]
-    title = f"{name[0].upper()}{name[1:]}, {grid.backbone}, {grid.variant}"
-    key = f"{grid.protocol}_{grid.backbone}_{grid.variant}"
-    return Section(key, title, facts, _summary(missing), len(missing), tables, _curves(grid, title), grid)
+    return Section(grid.key, grid.title, facts, _summary(missing), len(missing), tables, curves, grid)
 
 
 def _summary(missing: Sequence) -> list[str]:
@@ -78,25 +74,6 @@ def _summary(missing: Sequence) -> list[str]:
         else f"{dataset}, {method}"
         for (dataset, method, shots), found in seeds.items()
     ]
-
-
-def _curves(grid: Grid, title: str) -> list[Curve]:
-    """Accuracy over shots; base-to-new has one number of shots and no curve."""
-    if grid.protocol != "few_shot" or len(grid.shots) < 2:
-        return []
-    pick = metric("all", "accuracy")
-    lines = {
-        dataset: [(m, tuple(grid.cell(m, dataset, k, pick) for k in grid.shots)) for m in grid.methods]
-        for dataset in grid.datasets
-    }
-    if len(grid.datasets) > 1:
-        average = [(m, tuple(grid.average(m, grid.datasets, k, pick) for k in grid.shots)) for m in grid.methods]
-        lines = {f"average of {len(grid.datasets)} data sets": average, **lines}
-    curves = [
-        Curve("average" if name.startswith("average of") else name, f"{name}: {title}", grid.shots, tuple(found))
-        for name, found in lines.items()
-    ]
-    return [curve for curve in curves if not curve.is_empty]
 
 
 def _facts(records: Sequence[Record]) -> list[tuple[str, str]]:

@@ -10,7 +10,9 @@ from sweep.plan import PROTOCOLS
 from sweep.report.build import build_report
 from sweep.report.collect import Selection, collect
 from sweep.report.csvfiles import runs_csv, wide_csv
-from sweep.report.curves import draw
+from sweep.report.curves import accuracy_curves
+from sweep.report.drawing import Drawing
+from sweep.report.grid import grids
 from sweep.report.latex import latex
 from sweep.report.tables import Report
 from sweep.report.text import markdown, terminal
@@ -63,38 +65,43 @@ def report(args: argparse.Namespace) -> None:
         raise InputError(f"output folder '{args.output}' does not exist; python -m sweep run --output makes one")
     chosen = (args.protocol, args.backbone, args.datasets, args.methods, args.shots, args.seeds)
     selection = Selection(*chosen)
-    found = collect(args.output, selection)
-    if not found.records:
-        what = "of what was asked for " if any(chosen) else ""
-        damaged = "".join(f"\n{reason}" for _, reason in found.damaged)
-        raise InputError(f"'{args.output}' has no complete run {what}({len(found.started)} started){damaged}")
-    made = build_report(found, selection, f"Report of {args.output.resolve().name}")
-    print(terminal(made))
     to = args.to or args.output / "report"
-    write(made, list(found.records.values()), to, args.formats)
+    # The page embeds the pictures.
+    pictures = {*args.formats, *(["png"] if "html" in args.formats else [])} & {"png", "pdf"}
+    with Drawing(sorted(pictures)) as drawing:
+        found = collect(args.output, selection)
+        if not found.records:
+            what = "of what was asked for " if any(chosen) else ""
+            damaged = "".join(f"\n{reason}" for _, reason in found.damaged)
+            raise InputError(f"'{args.output}' has no complete run {what}({len(found.started)} started){damaged}")
+        curves = [(grid, accuracy_curves(grid)) for grid in grids(found, selection)]
+        for grid, drawn in curves:
+            drawing.start(drawn, to / "curves" / grid.key)
+        made = build_report(found, curves, f"Report of {args.output.resolve().name}")
+        print(terminal(made))
+        write_tables(made, list(found.records.values()), to, args.formats)
+        drawing.finish()
+    if "html" in args.formats:
+        from sweep.report.html import html
+
+        _write(to / "index.html", html(made, to / "curves"))
     print(f"{', '.join(args.formats)} written to '{to}'" if args.formats else "no files written")
 
 
-def write(made: Report, records: Sequence, to: Path, formats: Sequence[str]) -> None:
-    """Write a report's files, each atomically."""
-    # The page embeds the curves.
-    drawn = [kind for kind in ("png", "pdf") if kind in formats or (kind == "png" and "html" in formats)]
-    if drawn:
-        draw([(section.curves, to / "curves" / section.key) for section in made.sections], drawn)
-    files = {}
+def write_tables(made: Report, records: Sequence, to: Path, formats: Sequence[str]) -> None:
+    """Write a report's tables, in the formats that are text."""
     if "md" in formats:
-        files["report.md"] = markdown(made)
+        _write(to / "report.md", markdown(made))
     if "csv" in formats:
-        files |= {"runs.csv": runs_csv(records), "wide.csv": wide_csv(made)}
+        _write(to / "runs.csv", runs_csv(records))
+        _write(to / "wide.csv", wide_csv(made))
     if "tex" in formats:
-        files["tables.tex"] = latex(made)
-    if "html" in formats:
-        from sweep.report.html import html
+        _write(to / "tables.tex", latex(made))
 
-        files["index.html"] = html(made, to / "curves")
-    for name, text in files.items():
-        with atomic_path(to / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def import_logs(args: argparse.Namespace) -> int:

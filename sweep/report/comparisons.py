@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from sweep.report.accuracy import ONE_CLASS, h_of_run, metric
-from sweep.report.grid import Grid, Pick
+from sweep.report.accuracy import ONE_CLASS, h_of_run
+from sweep.report.grid import Grid, Pick, metric
 from sweep.report.significance import compare
 from sweep.report.stats import Value
 from sweep.report.tables import DASH, Cell, Table, mean_cell, shots_label

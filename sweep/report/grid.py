@@ -10,6 +10,12 @@ from sweep.report.stats import Value, over_datasets, over_seeds
 from sweep.run import Run
 
 Pick = Callable[[Record], float | None]
+PROTOCOL_NAMES = {"few_shot": "Few-shot", "base2new": "Base-to-new"}
+
+
+def metric(part: str, name: str) -> Pick:
+    """Reads a metric of the test images of a part of the classes."""
+    return lambda record: record.metrics[part][name]
 
 
 @dataclass
@@ -24,6 +30,14 @@ class Grid:
     shots: tuple[int, ...]
     seeds: tuple[int, ...]
     records: dict[Run, Record]
+
+    @property
+    def key(self) -> str:
+        return f"{self.protocol}_{self.backbone}_{self.variant}"
+
+    @property
+    def title(self) -> str:
+        return f"{PROTOCOL_NAMES[self.protocol]}, {self.backbone}, {self.variant}"
 
     def run(self, method: str, dataset: str, shots: int, seed: int) -> Run:
         return run_for(self.protocol, dataset, self.backbone, method, shots, seed)

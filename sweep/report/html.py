@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 
-from sweep.report.curves import HEIGHT, WIDTH
+from sweep.report.figures import HEIGHT, WIDTH
 from sweep.report.tables import Report
 
 

@@ -22,9 +22,9 @@ class Value:
 
 @lru_cache
 def _student(degrees: int) -> float:
-    from scipy import stats  # half a second to load
+    from scipy.special import stdtrit  # scipy.stats takes a second to load
 
-    return float(stats.t.ppf(0.975, degrees))
+    return float(stdtrit(degrees, 0.975))
 
 
 def interval(values: Sequence[float]) -> float:
