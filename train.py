@@ -9,19 +9,20 @@ python train.py --trainer BiomedDPT … TRAINER.BIOMEDDPT.L1_LAMBDA 20.0 OPTIM.M
 
 import argparse
 import contextlib
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dassl.config import dump_cfg
 from dassl.errors import InputError, exit_code
 
 try:
     from sweep.claims import Claim, ClaimedError
+    from sweep.environment import environment
     from sweep.run import (
         Run,
         clear_folder,
@@ -37,11 +38,13 @@ except ModuleNotFoundError as error:
     print(f"error: {error}; {hint}", file=sys.stderr)
     sys.exit(2)
 
-PROJECT = Path(__file__).resolve().parent
-PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "numpy", "scipy", "scikit-learn")
-
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    return build_parser().parse_intermixed_args(argv)
+
+
+@cache
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--list", action="store_true", help="say which methods, backbones and data sets there are (alone)")
@@ -66,7 +69,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--load-epoch", type=int, help="the model after this many epochs, for --eval-only")
     add("--no-train", action="store_true", help="build everything, train nothing")
     add("opts", nargs="*", metavar="KEY VALUE", help="settings by their configuration keys")
-    return parser.parse_intermixed_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -167,7 +170,7 @@ def prepare(args: argparse.Namespace, claims: contextlib.ExitStack, wait: bool) 
     cfg = _with_folder(cfg, folder)
 
     def complete() -> bool:
-        refuse_other_settings(cfg.dump(), folder)
+        refuse_other_settings(dump_cfg(cfg), folder)
         if not is_complete(folder):
             return False
         print(f"complete already: {run}\n{headline(read_results(folder))}\nin '{folder}'; --overwrite runs it again")
@@ -197,7 +200,7 @@ def build(job: Job):
     log = open_log(str(job.folder))
     started = time.time()
     with printing_to(log):
-        (job.folder / "config.yaml").write_text(job.cfg.dump())
+        (job.folder / "config.yaml").write_text(dump_cfg(job.cfg))
         print(f"{job.run}\n{collect_env_info()}")
         set_random_seed(max(job.cfg.SEED, 0))
         trainer = build_trainer(job.cfg)
@@ -253,28 +256,6 @@ def evaluate(cfg, args: argparse.Namespace) -> None:
             raise InputError("--eval-only needs --model-dir, the folder of a trained model")
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
     print(headline({"metrics": with_harmonic_mean(trainer.evaluate())}))
-
-
-def environment(device) -> dict:
-    """Versions, hardware and the state of the code."""
-    import torch
-
-    def installed(name: str) -> str | None:
-        with contextlib.suppress(PackageNotFoundError):
-            return version(name)
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(PROJECT), *words], capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    return {
-        "python": sys.version.split()[0],
-        **{name: installed(name) for name in PACKAGES},
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "git_commit": git("rev-parse", "HEAD") or None,
-        "git_changed_files": len(git("status", "--porcelain", "--untracked-files=no").splitlines()),
-    }
 
 
 def _with_folder(cfg, folder: Path):

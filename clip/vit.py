@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-from timm.layers import Attention
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -115,6 +113,9 @@ def class_token_heads(attn: nn.Module, normed: Tensor) -> tuple[Tensor, Tensor, 
 
 def _only_class_token_counts(trunk: nn.Module, block: nn.Module) -> bool:
     """Whether the head reads the class token alone, and the block is of the make that `_class_token` knows."""
+    from timm.layers import Attention  # takes most of a second to load
+    from timm.models.vision_transformer import Block
+
     if trunk.global_pool != "token" or trunk.training or type(block) is not Block or type(block.attn) is not Attention:
         return False
     attn = block.attn
@@ -124,7 +125,7 @@ def _only_class_token_counts(trunk: nn.Module, block: nn.Module) -> bool:
     return plain and attn.qkv.out_features == 3 * attn.qkv.in_features
 
 
-def _class_token(block: Block, tokens: Tensor) -> Tensor:
+def _class_token(block: nn.Module, tokens: Tensor) -> Tensor:
     """The class token (B, 1, W) after a block, without the work for the tokens that nothing reads after it."""
     attn = block.attn
     query, key, value = class_token_heads(attn, block.norm1(tokens))

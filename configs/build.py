@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -11,7 +12,7 @@ from yacs.config import CfgNode as CN
 import datasets  # noqa: F401 - registers the data sets
 import trainers  # noqa: F401 - registers the methods
 from clip import BACKBONE_REGISTRY
-from dassl.config import clean_cfg, get_cfg_default
+from dassl.config import clean_cfg, get_cfg_default, parse_yaml
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import InputError, unknown_name
@@ -151,15 +152,22 @@ def _merge_file(cfg: CN, path: Path) -> None:
     if not path.is_file():
         raise InputError(f"configuration file '{path}' does not exist")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if not isinstance(content, dict):
+        content = _parsed(path.read_text(encoding="utf-8"))
+        if content is None:
             raise InputError(f"configuration file '{path}' must hold KEY: VALUE lines")
         _check_keys(cfg, content, str(path))
-        cfg.merge_from_other_cfg(CN(content))
+        cfg.merge_from_other_cfg(content)
     except (yaml.YAMLError, ValueError, KeyError, AssertionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"configuration file '{path}': {error}") from error
+
+
+@lru_cache
+def _parsed(text: str) -> CN | None:
+    """What a file says, None if it is no dictionary; a sweep reads the same ones hundreds of times."""
+    content = parse_yaml(text) or {}
+    return CN(content) if isinstance(content, dict) else None
 
 
 def _check_keys(cfg: CN, content: dict, source: str, prefix: str = "") -> None:

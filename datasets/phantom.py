@@ -12,7 +12,6 @@ from yacs.config import CfgNode
 
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.folder import FolderDataset
-from datasets.phantom_render import SONOGRAM, render
 
 IMAGES_PER_CLASS = 160
 SEED = 2025
@@ -49,6 +48,8 @@ class Phantom(FolderDataset):
 
 def generate(image_dir: Path, classnames: tuple[str, ...]) -> None:
     """Write the images; the folder appears when all are there, so that an interrupt leaves nothing half-made."""
+    from datasets.phantom_render import SONOGRAM, render  # scipy's filters take half a second to load
+
     image_dir.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".phantom-", dir=image_dir.parent))
     try:

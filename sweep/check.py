@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dassl.config import dump_cfg
 from dassl.errors import InputError
 from sweep.run import WITHOUT_EFFECT, Kind, Run, Settings, refuse_other_settings
 
@@ -24,13 +25,15 @@ class Configured:
     """The settings that runs of a kind have in common: the yaml text of one, and the epochs."""
 
     text: str
+    folder: str
     shots: int
     seed: int
     epochs: int
 
-    def of(self, run: Run) -> str:
-        """The settings of a run: those of the one that was built, but for seed and shots."""
-        text = self.text.replace(f"\nSEED: {self.seed}\n", f"\nSEED: {run.seed}\n", 1)
+    def of(self, run: Run, folder: str) -> str:
+        """The settings of a run: those of the one that was built, but for folder, seed and shots."""
+        text = self.text.replace(f"\nOUTPUT_DIR: {self.folder}\n", f"\nOUTPUT_DIR: {folder}\n", 1)
+        text = text.replace(f"\nSEED: {self.seed}\n", f"\nSEED: {run.seed}\n", 1)
         return text.replace(f"\n  NUM_SHOTS: {self.shots}\n", f"\n  NUM_SHOTS: {max(run.shots, 1)}\n", 1)
 
 
@@ -54,25 +57,29 @@ def check(plan: Iterable[Run], settings: Settings) -> dict[Kind, Configured]:
         root = Path(cfg.DATASET.ROOT).expanduser()
         if run.dataset != "phantom" and not root.is_dir():  # phantoms are made where they are missing
             raise InputError(f"data root '{root}' does not exist; name the folder that holds the data with --root")
-        configured[run.kind] = Configured(cfg.dump(), cfg.DATASET.NUM_SHOTS, cfg.SEED, cfg.OPTIM.MAX_EPOCH)
+        text, epochs = dump_cfg(cfg), cfg.OPTIM.MAX_EPOCH
+        configured[run.kind] = Configured(text, cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, epochs)
     return configured
 
 
 def refuse_drift(complete: Iterable[Run], settings: Settings, configured: dict[Kind, Configured]) -> None:
     """Refuse a sweep over complete runs that were made with other settings, showing the difference of the first."""
     for run in complete:
-        folder = run.folder(settings.output)
-        asked = configured[run.kind].of(run)
+        folder = run.path(settings.output)
+        asked = configured[run.kind].of(run, folder)
         try:
-            stored = (folder / "config.yaml").read_text(encoding="utf-8")
+            with open(f"{folder}/config.yaml", encoding="utf-8") as file:
+                stored = file.read()
         except OSError:
             stored = ""  # refused below, with the reason
         if not _alike(stored, asked):
-            refuse_other_settings(asked, folder)
+            refuse_other_settings(asked, Path(folder))
 
 
 def _alike(stored: str, asked: str) -> bool:
     """Whether two texts of settings differ only in lines without effect; what may be more has to be parsed."""
+    if stored == asked:
+        return True
     ours, theirs = stored.splitlines(), asked.splitlines()
     return len(ours) == len(theirs) and all(
         line == other or line.lstrip().startswith(_NAMES_WITHOUT_EFFECT)

@@ -2,13 +2,13 @@
 
 import difflib
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
-
+from dassl.config import parse_yaml
 from dassl.errors import InputError
 from dassl.utils import atomic_path, read_json, write_json
 from sweep.report.stats import harmonic
@@ -45,8 +45,12 @@ class Run:
 
     def folder(self, output: str | Path) -> Path:
         """Where the run's files lie."""
-        words = (self.protocol, self.dataset, self.backbone, self.method, f"{self.shots}shots", f"seed{self.seed}")
-        return Path(output, *words)
+        return Path(self.path(output))
+
+    def path(self, output: str | Path) -> str:
+        """The folder as text: thousands of paths take a while to make."""
+        kind = f"{self.protocol}/{self.dataset}/{self.backbone}/{self.method}"
+        return f"{output}/{kind}/{self.shots}shots/seed{self.seed}"
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -81,8 +85,8 @@ class Settings:
         return [*words, "--output-dir", str(run.folder(self.output)), *self.opts]
 
 
-def is_complete(folder: Path) -> bool:
-    return (folder / MARKER).is_file()
+def is_complete(folder: str | Path) -> bool:
+    return os.path.isfile(f"{folder}/{MARKER}")
 
 
 def read_results(folder: Path) -> dict:
@@ -138,7 +142,7 @@ def refuse_other_settings(settings: str, folder: Path) -> None:
     started = is_complete(folder) or (folder / "checkpoint.pth").is_file()
     if not started or not stored.is_file():
         return
-    old, new = _effective(yaml.safe_load(stored.read_text())), _effective(yaml.safe_load(settings))
+    old, new = _effective(parse_yaml(stored.read_text())), _effective(parse_yaml(settings))
     if old != new:
         lines = difflib.unified_diff(old, new, "stored", "asked for", n=0, lineterm="")
         difference = "\n".join(line for line in lines if not line.startswith("@@"))

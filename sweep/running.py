@@ -46,12 +46,13 @@ def run(args: argparse.Namespace, grids: Sequence[Axes], print_tables: Callable[
     settings = Settings(args.output, args.root, args.published, tuple(args.opts))
     plan = [run for axes in grids for run in make_plan(*axes)]
     configured = check(plan, settings)
-    complete = {run for run in plan if is_complete(run.folder(settings.output))}
-    refuse_drift(sorted(complete), settings, configured)
-    todo = [run for run in plan if run not in complete]
+    complete, todo = [], []
+    for run in plan:
+        (complete if is_complete(run.path(settings.output)) else todo).append(run)
+    refuse_drift(complete, settings, configured)
     print(f"{len(plan)} runs, {len(complete)} complete already, {len(todo)} to do", flush=True)
     if args.dry_run:
-        print(forecast(plan, complete, settings, configured))
+        print(forecast(complete, todo, settings, configured))
         return 0
     failures = []
     if todo:
@@ -65,16 +66,17 @@ def run(args: argparse.Namespace, grids: Sequence[Axes], print_tables: Callable[
     return 1 if failures else 0
 
 
-def forecast(plan: list[Run], complete: set[Run], settings: Settings, configured: dict[Kind, Configured]) -> str:
+def forecast(
+    complete: Sequence[Run], todo: Sequence[Run], settings: Settings, configured: dict[Kind, Configured]
+) -> str:
     """What would run, one line per kind of runs, and how long one run after the other would take."""
-    todo = [run for run in plan if run not in complete]
-    seconds = estimate(todo, sorted(complete), settings, configured)
+    seconds = estimate(todo, complete, settings, configured)
     rows, unknown = [], set()
     kinds: dict[Kind, list[Run]] = {}
-    for run in plan:
+    for run in (*complete, *todo):
         kinds.setdefault(run.kind, []).append(run)
     for kind, runs in sorted(kinds.items()):
-        left = [run for run in runs if run not in complete]
+        left = [run for run in runs if run in seconds]
         known = [seconds[run] for run in left]
         if None in known:
             unknown.add(kind.method)

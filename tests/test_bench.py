@@ -1,9 +1,11 @@
 """The benchmark runs to its end on a small model, and its arithmetic is what it says."""
 
 import csv
+import re
 
 import pytest
 
+import bench.sweep
 from bench.__main__ import _rows, main
 from tools.random_model import small_model
 
@@ -39,6 +41,15 @@ def test_the_benchmark_measures_and_writes(phantom_root, tmp_path, capsys):
     assert {row["way"] for row in rows if row["part"] == "testing 1,000 images"} == {"reference", "cold", "warm"}
     assert all(float(row["seconds"]) > 0 for row in rows)
     assert file.name in printed
+
+
+def test_sweeps_of_finished_runs_are_timed(monkeypatch, capsys):
+    for name, value in (("DATASETS", 2), ("SEEDS", 2), ("COLUMNS", [("few_shot", (1, 4))])):
+        monkeypatch.setattr(bench.sweep, name, value)
+    assert bench.sweep.main(["--backbones", "1", "--seeds", "1"]) == 0
+    rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[1] for row in rows] == ["152", "152", "152", "957"]  # 19 x 2 x 2 x 2; (17 x 5 + 2) x 11
+    assert all(float(row[2]) > 0 for row in rows)
 
 
 def test_bad_input_is_an_error_of_one_line(tmp_path, capsys):

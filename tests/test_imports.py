@@ -1,6 +1,8 @@
 """The architecture: arrows point down only."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ MAY_IMPORT = {
     "trainers": {"dassl", "clip", "prompts", "datasets"},
     "configs": {"dassl", "clip", "datasets", "trainers"},
     "sweep": {"dassl", "train"},
-    "bench": {"dassl", "clip", "datasets", "trainers", "configs", "tools"},
+    "bench": {"dassl", "clip", "datasets", "trainers", "configs", "sweep", "tools"},
 }
 
 
@@ -45,6 +47,13 @@ def test_prompts_need_no_torch():
             "prompts.loader",
         }
     assert set(imports(PROJECT / "dassl" / "errors.py")) <= {"collections.abc", "difflib", "sys"}
+
+
+def test_checking_settings_loads_neither_torchvision_nor_model_libraries():
+    slow = {"torchvision", "timm", "open_clip", "transformers", "scipy.ndimage", "scipy.stats", "matplotlib"}
+    code = f"import sys, configs, sweep.__main__; print(sorted({slow} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_files_fit_in_a_head():

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import train
+from dassl.config import dump_cfg
 from sweep.__main__ import main
 from sweep.claims import Claim, ClaimedError, is_claimed, lock_path
 from sweep.estimate import Sample
@@ -100,7 +101,7 @@ def test_dry_run_foretells_by_finished_runs(phantom_root, tmp_path, capsys):
     done = run_for("few_shot", "phantom", "Tiny", "CoOp", 2, 1)
     finished(tmp_path, done, seconds=30.0, side_by_side=3)
     command = Settings(tmp_path, str(phantom_root), opts=("OPTIM.MAX_EPOCH", "10")).command(done)
-    (done.folder(tmp_path) / "config.yaml").write_text(train.configuration(train.parse_args(command))[0].dump())
+    (done.folder(tmp_path) / "config.yaml").write_text(dump_cfg(train.configuration(train.parse_args(command))[0]))
     finished(tmp_path, run_for("few_shot", "busi", "Tiny", "ZeroShot", 1, 1), seconds=5.0, epochs=0)
     words = ["run", "--dry-run", "--root", str(phantom_root), "--output", str(tmp_path), "OPTIM.MAX_EPOCH", "10"]
     assert main([*words, "--methods", "ZeroShot,CoOp,BiomedDPT", "--shots", "2,4", "--seeds", "1,2"]) == 0

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import PIL
 import torch
-import torchvision
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -15,7 +14,6 @@ from clip import Backbone, VisualPrompt
 from dassl.data import DatasetWrapper
 from dassl.data.data_manager import usable_workers
 from dassl.data.datasets import Datum
-from dassl.data.transforms import build_transform
 from dassl.errors import InputError
 from datasets.check import digest_of_files
 from trainers.precision import Precision
@@ -55,6 +53,8 @@ class Encoder:
 
         Without `keep` they are computed anew: what a run has learned in the image tower serves that run alone.
         """
+        from dassl.data.transforms import build_transform  # torchvision takes seconds to load
+
         wrapper = DatasetWrapper(self.cfg, items, build_transform(self.cfg, is_train=False))
         workers = min(usable_workers(self.cfg), 1 + len(items) // 100)
 
@@ -103,6 +103,8 @@ class Encoder:
         encode: Callable[[list[int]], Iterable[Tensor]],
     ) -> list[Tensor]:
         """Features from the store, on the device; each entry depends on its own files."""
+        import torchvision  # takes seconds to load; who only checks settings needs none of it
+
         about = {
             **self._about(),
             "prompt": prompt and [prompt.tokens, prompt.depth, prompt.placement],

@@ -13,7 +13,6 @@ from yacs.config import CfgNode
 
 from dassl.data.datasets import Datum, build_dataset
 from dassl.data.samplers import build_sampler
-from dassl.data.transforms import build_transform
 from dassl.utils import read_image, seeded, stream_seed
 
 DECODED_BYTES = 128e6
@@ -39,7 +38,7 @@ class DatasetWrapper(Dataset):
         self.epoch = 0
         self.views = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         self.reused_views = cfg.DATALOADER.REUSED_VIEWS
-        self.plain = build_transform(cfg, is_train=False) if cfg.DATALOADER.RETURN_IMG0 else None
+        self.plain = _transform(cfg, is_train=False) if cfg.DATALOADER.RETURN_IMG0 else None
         self._decoded: dict[int, Image.Image] = {}
 
     def set_epoch(self, epoch: int) -> None:
@@ -101,6 +100,13 @@ def _decoded_bytes(path: str) -> int:
         return 0  # decoding it names what is wrong
 
 
+def _transform(cfg: CfgNode, is_train: bool):
+    # torchvision takes seconds to load, and who only checks settings needs none of it.
+    from dassl.data.transforms import build_transform
+
+    return build_transform(cfg, is_train)
+
+
 def usable_workers(cfg: CfgNode) -> int:
     """DATALOADER.NUM_WORKERS, but no more than there are cores."""
     return min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
@@ -136,8 +142,8 @@ class DataManager:
         self, cfg: CfgNode, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper: type[Dataset] | None = None
     ):
         dataset = build_dataset(cfg)
-        tfm_train = custom_tfm_train or build_transform(cfg, is_train=True)
-        tfm_test = custom_tfm_test or build_transform(cfg, is_train=False)
+        tfm_train = custom_tfm_train or _transform(cfg, is_train=True)
+        tfm_test = custom_tfm_test or _transform(cfg, is_train=False)
         train, test = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TEST
 
         def loader(source, part, tfm, is_train):

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dassl.errors import InputError
+from sweep.environment import PROJECT
 from sweep.launchers.queue import POLL_SECONDS, Failure, Queue
 from sweep.launchers.work import Outcome, work_on
 from sweep.plan import stacks
 from sweep.progress import Progress
 from sweep.run import Run, Settings
-from train import PROJECT
 
 try:
     import ray

@@ -1,0 +1,36 @@
+"""What a result says of the versions, the hardware and the state of the code that it was made with."""
+
+import contextlib
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "numpy", "scipy", "scikit-learn")
+
+
+def environment(device) -> dict:
+    """The facts by name; None for what is not known.
+
+    Args:
+        device: the torch device that the run was on.
+    """
+    import torch
+
+    def installed(name: str) -> str | None:
+        with contextlib.suppress(PackageNotFoundError):
+            return version(name)
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(PROJECT), *words], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    return {
+        "python": sys.version.split()[0],
+        **{name: installed(name) for name in PACKAGES},
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "git_commit": git("rev-parse", "HEAD") or None,
+        "git_changed_files": len(git("status", "--porcelain", "--untracked-files=no").splitlines()),
+    }
