@@ -73,6 +73,14 @@ for _ in $(seq 240); do [ -n "$(find "$here/slurm" -name checkpoint.pth 2>/dev/n
 job=$(squeue -h -t running -o %i | head -1)
 echo "pre-empting job ${job:-(none)}"
 [ -z "$job" ] || timeout 30 scancel --signal=USR2 "$job"
+# The second is lost: this Slurm keeps no accounts, so it is just not there any more. The sweep tries it again.
+for _ in $(seq 240); do
+    lost=$(squeue -h -t running -o %i | grep -vx "${job:-none}" | head -1 || true)
+    [ -n "$lost" ] && [ "$(find "$here/slurm" -name checkpoint.pth 2>/dev/null)" ] && break
+    sleep 0.5
+done
+echo "cancelling job ${lost:-(none)}"
+[ -z "$lost" ] || scancel "$lost"
 wait "$sweep"
 "$PYTHON" -m sweep run "${words[@]}" --output "$here/local" >/dev/null
 "$PYTHON" - "$here" <<'PYTHON'
@@ -87,6 +95,6 @@ for name in ("slurm", "local"):
     found[name] = {str(path): (result["metrics"], result["loss_per_epoch"]) for path, result in results.items()}
 assert len(found["slurm"]) == 2 and found["slurm"] == found["local"], "the results differ"
 resumed = [path for path in (here / "slurm").rglob("log.txt*") if "Resumed from" in path.read_text()]
-print(f"2 runs through Slurm equal those of this machine; {len(resumed)} went on after a pre-emption")
+print(f"2 runs through Slurm equal those of this machine; {len(resumed)} went on after a pre-emption or a loss")
 PYTHON
 passed=yes

@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 
 from sweep.launchers import worker
+from sweep.report.build import build_report
+from sweep.report.collect import Selection, collect
+from sweep.report.grid import grids
 from sweep.run import MARKER, read_results
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -68,6 +71,12 @@ def start(*words) -> subprocess.Popen:
     return subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def in_training(output: Path) -> bool:
+    """Whether the run that was worked on last is not complete and has trained a while."""
+    logs = [path for path in output.rglob("log.txt") if not (path.parent / MARKER).exists()]
+    return bool(logs) and "epoch [" in max(logs, key=lambda path: path.stat().st_mtime).read_text()
+
+
 def wait_for(condition, seconds: float = 120):
     """Wait until a condition holds; returns what it gave."""
     end = time.monotonic() + seconds
@@ -82,6 +91,13 @@ def numbers(output: Path) -> dict[str, tuple]:
     folders = [path.parent for path in output.rglob(MARKER)]
     results = {str(folder.relative_to(output)): read_results(folder) for folder in folders}
     return {name: (result["metrics"], result["loss_per_epoch"]) for name, result in results.items()}
+
+
+def tables(output: Path) -> dict[str, list]:
+    """The tables of the report, without those of time."""
+    found = collect(output)
+    made = build_report(found, [(grid, []) for grid in grids(found, Selection())], "Report")
+    return {table.title: table.rows for section in made.sections for table in section.tables if table.key != "cost"}
 
 
 def left_behind(output: Path) -> list[Path]:

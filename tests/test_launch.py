@@ -79,6 +79,7 @@ def test_one_sweep_has_both_protocols(phantom_root, tmp_path, capsys):
         (["--shots", "0"], "at least 1 image per class"),
         (["--launcher", "slurm", "--slurm", "fast"], "--slurm fast: give KEY=VALUE"),
         (["--launcher", "ray"], "no Ray cluster at --address auto"),
+        (["--launcher", "ray", "--address", "127.0.0.1:1"], "no Ray cluster at --address 127.0.0.1:1 ([Errno 111]"),
     ],
 )
 def test_bad_input_is_named_before_anything_starts(tmp_path, capsys, words, message):

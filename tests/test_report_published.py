@@ -1,11 +1,13 @@
 """The published averages: every number as in its source, and where they are compared."""
 
+import csv
 import json
 
 import pytest
 
 from sweep.__main__ import PAPER_DATASETS
 from sweep.report.comparisons import published
+from sweep.report.csvfiles import wide_csv
 from tests.result_trees import base2new, few_shot
 from tests.test_report import cells, report
 
@@ -71,6 +73,32 @@ def test_differences_need_all_eleven_data_sets(tmp_path):
     assert found == ["80.00 vs –", "60.00 vs 73.57 (-13.57)", "–"]
     notes = next(table.notes for table in made.sections[1].tables if table.key == "published")
     assert any("arithmetic mean" in note for note in notes)
+
+
+def test_the_csv_has_the_published_averages_beside_ours(tmp_path):
+    for dataset, new in (("busi", 100.0), ("btmri", 60.0), ("chmnist", 50.0)):
+        few_shot(tmp_path, dataset, "BiomedDPT", 16, 1, 70.0, backbone="BiomedCLIP")
+        for method in ("BiomedDPT", "ZeroShot"):
+            base2new(tmp_path, dataset, method, 1, 80.0, new, backbone="BiomedCLIP")
+    few_shot(tmp_path, "phantom", "CoOp", 16, 1, 70.0)
+    rows = list(csv.DictReader(wide_csv(report(tmp_path)).splitlines()))
+    averages = {
+        tuple(row[word] for word in ("protocol", "variant", "classes", "dataset", "method")): row["K=16"]
+        for row in rows
+        if row["dataset"].startswith("average") and row["metric"] == "accuracy" and row["backbone"] == "BiomedCLIP"
+    }
+    ours, theirs = "clean", "published averages, printed"
+    assert averages["few_shot", ours, "all", "average", "BiomedDPT"] == "70.0"
+    assert averages["few_shot", theirs, "all", "average", "BiomedDPT"] == "73.51"
+    assert averages["base2new", ours, "new", "average", "BiomedDPT"] == "70.0"
+    assert averages["base2new", ours, "new", "average without busi", "BiomedDPT"] == "55.0"
+    assert averages["base2new", theirs, "new", "average", "BiomedDPT"] == "75.97"
+    derived = ("base2new", "published averages, derived", "new", "average without busi", "BiomedDPT")
+    assert averages[derived] == "73.57"
+    # BiomedCLIP's published row leaves BUSI out.
+    assert ("base2new", theirs, "new", "average", "ZeroShot") not in averages
+    assert averages["base2new", theirs, "new", "average without busi", "ZeroShot"] == "65.42"
+    assert not any(row["variant"].startswith("published") for row in rows if row["backbone"] == "Tiny")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Sweeps through submitit without Slurm, here and as jobs on this machine; scripts/check_slurm.sh runs a Slurm."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from sweep.__main__ import main
@@ -50,3 +52,30 @@ def test_options_that_slurm_does_not_know_are_refused(words, tmp_path, capsys, o
     words = [*words, "--launcher", "slurm", "--output", str(tmp_path), "--slurm", option]
     assert main(words) == 2
     assert option.split("=")[0] in capsys.readouterr().err
+
+
+def test_jobs_that_vanished_are_noticed_at_the_second_look(tmp_path, monkeypatch):
+    from sweep.launchers import slurm
+
+    class Job:
+        def __init__(self, job_id, result=tmp_path / "none"):
+            self.job_id, self.paths = job_id, SimpleNamespace(result_pickle=result)
+
+    done = tmp_path / "result.pkl"
+    done.touch()
+    jobs = [Job("7_0"), Job("7_1"), Job("7_2", done), Job("8_0")]
+    answers = iter(["7_0\n8_0\n", None, "7_0\n", "7_0\n"])
+
+    def squeue(words, **_):
+        assert words[0] == "squeue"
+        answer = next(answers)
+        return SimpleNamespace(returncode=int(answer is None), stdout=answer)
+
+    monkeypatch.setattr(slurm.subprocess, "run", squeue)
+    vanished = slurm.Vanished()
+    assert vanished.among(jobs) == []  # no look so soon
+    monkeypatch.setattr(slurm, "LOOK_SECONDS", 0)
+    assert vanished.among(jobs) == []  # 7_1 is missing for the first time
+    assert vanished.among(jobs) == []  # Slurm does not answer
+    assert [job.job_id for job in vanished.among(jobs)] == ["7_1"]
+    assert [job.job_id for job in vanished.among(jobs[3:])] == ["8_0"]

@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ try:
 except ModuleNotFoundError as error:
     raise InputError(f"--launcher ray: {error}; pip install -r requirements-ray.txt") from error
 
+CONNECT_SECONDS = 10
 RETRIES = 3  # of a task whose worker or node was lost, by Ray, beside the queue's own second attempt
 
 
@@ -32,6 +34,7 @@ def launch(
     environment. A task takes --gpus GPUs (default: 1 where the cluster has any) and --cpus cores.
     """
     settings = replace(settings, output=settings.output.resolve())
+    _refuse_unreachable(args.address)
     owned, on_sigterm = not ray.is_initialized(), signal.getsignal(signal.SIGTERM)
     try:
         path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
@@ -40,9 +43,7 @@ def launch(
             address=args.address, ignore_reinit_error=True, log_to_driver=False, runtime_env={"env_vars": variables}
         )
     except (ConnectionError, RayError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"no Ray cluster at --address {args.address} ({error}); 'ray start --head' makes one"
-        ) from error
+        raise _no_cluster(args.address, error) from error
     signal.signal(signal.SIGTERM, on_sigterm)  # Ray sets its own
     try:
         gpus = args.gpus if args.gpus is not None else min(1, ray.cluster_resources().get("GPU", 0)) / args.per_gpu
@@ -54,6 +55,21 @@ def launch(
         if owned:
             ray.shutdown()  # tasks that are under way are ended
     return queue.failures
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Where nothing answers at host:port, Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> InputError:
+    return InputError(f"no Ray cluster at --address {address} ({error}); 'ray start --head' makes one")
 
 
 def _carry_out(queue: Queue, settings: Settings, threads: int, remote) -> None:

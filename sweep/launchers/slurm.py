@@ -2,8 +2,9 @@
 
 import argparse
 import os
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from dassl.errors import InputError
@@ -22,6 +23,7 @@ except ModuleNotFoundError as error:
 
 REQUEUES = 20  # after a time-out; a pre-empted job is requeued without a limit
 STATUS_SECONDS = 5
+LOOK_SECONDS = 30  # between looks for jobs that have vanished
 
 
 class Work:
@@ -51,17 +53,44 @@ def launch(
     executor = _executor(args, settings)
     queue = Queue(stacks(todo, args.stack, on_gpu=bool(args.gpus)), settings.output, progress)
     under_way: dict[submitit.Job, Task] = {}
+    vanished = Vanished()
     try:
         while not queue.finished:
             under_way |= _submit(executor, queue, settings, args.cpus)
             for job in [job for job in under_way if job.done()]:
                 _settle(queue, under_way.pop(job), job)
+            for job in vanished.among(under_way) if args.cluster == "slurm" else []:
+                queue.lost(under_way.pop(job), f"job {job.job_id} left no result, and Slurm does not know it any more")
             if not queue.finished:
                 time.sleep(STATUS_SECONDS if args.cluster == "slurm" else POLL_SECONDS)
     finally:
         for job in under_way:
             job.cancel()
     return queue.failures
+
+
+class Vanished:
+    """Notices jobs that ended without a result on a cluster without accounting, where submitit waits for them for ever.
+
+    A job counts as vanished that was missing at two looks, since results may appear on a shared disk with a delay.
+    """
+
+    def __init__(self):
+        self._looked = time.monotonic()
+        self._missing: set[submitit.Job] = set()
+
+    def among(self, jobs: Collection[submitit.Job]) -> list[submitit.Job]:
+        """Those of the jobs that have vanished; asks Slurm at most every LOOK_SECONDS."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return []
+        self._looked = time.monotonic()
+        known = subprocess.run(["squeue", "--me", "-h", "-r", "-o", "%i"], capture_output=True, text=True)
+        if known.returncode:  # Slurm itself does not answer
+            return []
+        ids = set(known.stdout.split())
+        before = self._missing
+        self._missing = {job for job in jobs if job.job_id not in ids and not job.paths.result_pickle.exists()}
+        return [job for job in jobs if job in self._missing & before]
 
 
 def _submit(executor: submitit.AutoExecutor, queue: Queue, settings: Settings, threads: int) -> dict:

@@ -42,6 +42,15 @@ def _few_shot_tables(grid: Grid, name: str) -> list[Table]:
     return tables
 
 
+def averaged(grid: Grid) -> dict[str, tuple[str, ...]]:
+    """The data sets that averages are taken over: all, and for base-to-new also " without busi"."""
+    if len(grid.datasets) == 1:
+        return {}
+    if grid.protocol == "few_shot" or ONE_CLASS not in grid.datasets:
+        return {"": grid.datasets}
+    return {"": grid.datasets, f" without {ONE_CLASS}": tuple(name for name in grid.datasets if name != ONE_CLASS)}
+
+
 def _base2new_tables(grid: Grid, name: str) -> list[Table]:
     return [table for shots in grid.shots for table in _base2new_tables_at(grid, name, shots)]
 
@@ -51,12 +60,7 @@ def _base2new_tables_at(grid: Grid, name: str, shots: int) -> list[Table]:
     at = f", {shots_label(shots)}" if shots else ""
     with_h = name == "accuracy"
     columns = ["base", "new", *(["H of the averages", "mean of the data sets' H"] if with_h else [])]
-    sets = {"": grid.datasets}
-    if ONE_CLASS in grid.datasets:
-        sets[" without busi"] = tuple(dataset for dataset in grid.datasets if dataset != ONE_CLASS)
-    for which, datasets in sets.items():
-        if len(grid.datasets) == 1 or not datasets:
-            continue
+    for which, datasets in averaged(grid).items():
         rows = {}
         for method in grid.methods:
             cells = [grid.average(method, datasets, shots, metric(part, name)) for part in ("base", "new")]

@@ -2,11 +2,12 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sweep.report.accuracy import NAMES, h_of_averages, h_of_run, metric
+from sweep.report.accuracy import NAMES, ONE_CLASS, averaged, h_of_averages, h_of_run
 from sweep.report.collect import METRICS, Record
-from sweep.report.grid import Grid
+from sweep.report.comparisons import published
+from sweep.report.grid import Grid, metric
 from sweep.report.stats import Value, harmonic
 from sweep.report.tables import Report
 
@@ -30,11 +31,20 @@ def runs_csv(records: Sequence[Record]) -> str:
 
 
 def wide_csv(report: Report) -> str:
-    """A row per section, metric, classes, data set (or average) and method; mean, interval, missing runs per shots."""
+    """A row per section, metric, classes, data set (or average) and method; mean, interval, missing runs per shots.
+
+    The published averages follow, in the columns of the shots that are here.
+    """
     shots = sorted({k for section in report.sections for k in section.grid.shots})
     columns = [f"K={k}{what}" for k in shots for what in ("", " interval", " missing runs")]
     header = ["protocol", "backbone", "variant", "metric", "classes", "dataset", "method", *columns]
-    rows = [row for section in report.sections for row in _wide_rows(section.grid, shots)]
+    rows, beside = [], {}
+    for grid in [section.grid for section in report.sections]:
+        rows += _wide_rows(grid, shots)
+        if set(grid.datasets) & set(published()["datasets"]):
+            beside.setdefault((grid.protocol, grid.backbone), set()).update(grid.methods)
+    for (protocol, backbone), methods in beside.items():
+        rows += _published_rows(protocol, backbone, methods, shots)
     return _csv(header, rows)
 
 
@@ -55,14 +65,38 @@ def _wide_rows(grid: Grid, shots: Sequence[int]) -> list[list]:
         for name, part, pick in kinds:
             for dataset in grid.datasets:
                 add(name, part, dataset, method, {k: grid.cell(method, dataset, k, pick) for k in grid.shots})
-            if len(grid.datasets) > 1:
+            for which, datasets in averaged(grid).items():
                 label = "mean of the data sets' H" if part == "H" else part
-                average = {k: grid.average(method, grid.datasets, k, pick) for k in grid.shots}
-                add(name, label, "average", method, average)
-        if grid.protocol == "base2new" and len(grid.datasets) > 1:
-            average = {k: h_of_averages(grid, method, grid.datasets, k) for k in grid.shots}
-            add("accuracy", "H of the averages", "average", method, average)
+                average = {k: grid.average(method, datasets, k, pick) for k in grid.shots}
+                add(name, label, f"average{which}", method, average)
+        for which, datasets in averaged(grid).items() if grid.protocol == "base2new" else ():
+            average = {k: h_of_averages(grid, method, datasets, k) for k in grid.shots}
+            add("accuracy", "H of the averages", f"average{which}", method, average)
     return rows
+
+
+def _published_rows(protocol: str, backbone: str, methods: Collection[str], shots: Sequence[int]) -> list[list]:
+    """The published averages, as a variant that says how they are known."""
+    known, rows = published(), []
+
+    def add(entry: dict, part: str, dataset: str, values: dict[int, float]) -> None:
+        numbers = [number for k in shots for number in (values.get(k), None, None)]
+        about = [protocol, backbone, f"published averages, {entry['kind']}", "accuracy", part, dataset, entry["method"]]
+        rows.append([*about, *numbers])
+
+    if backbone != known["backbone"]:
+        return []
+    if protocol == "few_shot":
+        for entry in known["few_shot"]:
+            add(entry, "all", "average", {int(k): value for k, value in entry["accuracy"].items()})
+    else:
+        for which, name in (("", "base2new"), (f" without {ONE_CLASS}", "base2new_without_busi")):
+            for entry in known[name]:
+                # A row of 10 data sets stands among those without busi.
+                for part in ("base", "new") if entry.get("datasets") != 10 else ():
+                    if entry.get(part) is not None:
+                        add(entry, part, f"average{which}", {16: entry[part]})
+    return [row for row in rows if row[6] in methods]
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence]) -> str:
