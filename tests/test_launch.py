@@ -1,5 +1,7 @@
 """What a sweep checks, plans and foretells before it starts, and who may work on a run."""
 
+import errno
+import fcntl
 import re
 import threading
 import time
@@ -203,6 +205,18 @@ def test_a_claim_keeps_others_away_and_leaves_nothing_of_a_complete_run(tmp_path
     (folder / MARKER).touch()
     claim.release()
     assert not lock_path(folder).exists()
+
+
+def test_on_a_file_system_without_locks_runs_are_worked_on_all_the_same(tmp_path, monkeypatch, capsys):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    folder = tmp_path / "seed1"
+    claim = Claim(folder)
+    assert f"no locks on the file system of '{folder}'" in capsys.readouterr().out
+    assert not is_claimed(folder)
+    claim.release()
 
 
 def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_path):
