@@ -21,6 +21,7 @@ DASHES = ("-", (0, (5, 1.5)), (0, (7, 1.5, 1.2, 1.5)))
 MOST_BANDS = 6  # methods; the bands of more cover each other
 WIDTH, HEIGHT, DPI = 7.0, 4.3, 120
 AXES = LEFT, BOTTOM, AXES_WIDTH, AXES_HEIGHT = 0.09, 0.12, 0.63, 0.79  # in parts of the figure
+TITLE = (LEFT, BOTTOM + AXES_HEIGHT + 0.025)
 PANEL, COLUMNS, LEGEND_ROW = 2.2, 4, 0.17  # of the page, in inches
 SETTINGS = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}
 SMALL = {"font.size": 7, "axes.titlesize": 8, "xtick.major.size": 2, "ytick.major.size": 2}
@@ -37,7 +38,7 @@ def draw_pictures(curves: Sequence[Curve], to: Path) -> None:
         styles, figure = _styles(curves), _figure((WIDTH, HEIGHT))
         frame = _pixels(_frame(styles))
         axes = _axes(figure, AXES, curves[0].shots, grid=0.6)
-        title = figure.text(LEFT, BOTTOM + AXES_HEIGHT + 0.025, "", fontsize=11)
+        title = figure.text(*TITLE, "", fontsize=11)
         for curve in curves:
             title.set_text(curve.title)
             for artist in [*axes.lines, *axes.collections]:
@@ -49,12 +50,14 @@ def draw_pictures(curves: Sequence[Curve], to: Path) -> None:
 
 
 def draw_page(curves: Sequence[Curve], path: Path) -> None:
-    """Draw all curves of a section as panels of one PDF page, as in a paper's figure."""
+    """Draw all curves of a section as panels of one PDF page, as in a paper's figure; a single one as its picture."""
     from matplotlib import rc_context
 
-    with rc_context(SETTINGS | SMALL), atomic_path(path) as temporary:
+    single, styles = len(curves) == 1, _styles(curves)
+    with rc_context(SETTINGS if single else SETTINGS | SMALL), atomic_path(path) as temporary:
+        figure = _picture(curves[0], styles) if single else _page(curves, styles)
         # Without the date: the same results give the same file.
-        _page(curves, _styles(curves)).savefig(temporary, format="pdf", metadata={"CreationDate": None})
+        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
 
 
 def _styles(curves: Sequence[Curve]) -> dict[str, dict]:
@@ -138,10 +141,17 @@ def _pixels(figure) -> np.ndarray:
     return np.asarray(figure.canvas.buffer_rgba())[..., :3]
 
 
+def _picture(curve: Curve, styles: dict[str, dict]):
+    figure = _frame(styles)
+    _fill(_axes(figure, AXES, curve.shots, grid=0.6), curve, styles)
+    figure.text(*TITLE, curve.title, fontsize=11)
+    return figure
+
+
 def _page(curves: Sequence[Curve], styles: dict[str, dict]):
     columns = min(COLUMNS, len(curves))
-    rows, in_legend = math.ceil(len(curves) / columns), max(1, columns)
-    legend = LEGEND_ROW * math.ceil(len(styles) / in_legend)
+    rows = math.ceil(len(curves) / columns)
+    legend = LEGEND_ROW * math.ceil(len(styles) / columns)
     width, height = PANEL * columns + 0.3, PANEL * rows + legend + 0.65
     figure = _figure((width, height))
     small = {
@@ -155,9 +165,10 @@ def _page(curves: Sequence[Curve], styles: dict[str, dict]):
         figure.text(left / width, (bottom + PANEL - 0.46) / height, curve.of, fontsize=8)
     figure.text(0.45 / width, 1 - 0.16 / height, curves[0].section, fontsize=10)
     figure.text(0.5, (legend + 0.2) / height, f"{X_LABEL}; {_about_bands(list(styles))}", ha="center")
-    figure.text(0.13 / width, 0.5, Y_LABEL, va="center", ha="center", rotation="vertical")
+    middle = (height - 0.3 - PANEL * rows / 2) / height
+    figure.text(0.13 / width, middle, Y_LABEL, va="center", ha="center", rotation="vertical")
     for k, (method, style) in enumerate(small.items()):
-        row, column = divmod(k, in_legend)
+        row, column = divmod(k, columns)
         y = (legend - LEGEND_ROW * row) / height
         _sample(figure, (0.45 + PANEL * column) / width, y, method, style, fontsize=7)
     return figure
