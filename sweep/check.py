@@ -32,6 +32,7 @@ class Configured:
 
     def of(self, run: Run, folder: str) -> str:
         """The settings of a run: those of the one that was built, but for folder, seed and shots."""
+        # A folder that yaml would quote makes no valid yaml, and equality is then found line by line.
         text = self.text.replace(f"\nOUTPUT_DIR: {self.folder}\n", f"\nOUTPUT_DIR: {folder}\n", 1)
         text = text.replace(f"\nSEED: {self.seed}\n", f"\nSEED: {run.seed}\n", 1)
         return text.replace(f"\n  NUM_SHOTS: {self.shots}\n", f"\n  NUM_SHOTS: {max(run.shots, 1)}\n", 1)
@@ -73,7 +74,7 @@ def refuse_drift(complete: Iterable[Run], settings: Settings, configured: dict[K
         except OSError:
             stored = ""  # refused below, with the reason
         if not _alike(stored, asked):
-            refuse_other_settings(asked, Path(folder))
+            refuse_other_settings(configured[run.kind].of(run, configured[run.kind].folder), Path(folder))
 
 
 def _alike(stored: str, asked: str) -> bool:

@@ -122,6 +122,7 @@ def test_a_samples_time_is_scaled_by_steps():
 
 
 def test_other_settings_of_any_complete_run_are_refused(phantom_root, tmp_path, capsys):
+    tmp_path /= "results: #1"  # yaml quotes such a folder
     words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "TipAdapter", "--shots", "1,2"]
     words += ["--slots", "1", "TRAINER.TIPADAPTER.SEARCH_STEPS", "3"]
     assert main(words) == 0
