@@ -63,6 +63,7 @@ def make_tree(output: Path, backbones: int) -> int:
     runs = list(_runs(backbones))
     for run in runs:
         _finish(run, run.folder(output))
+    os.sync()  # or the disk is still busy when the clock runs
     return len(runs)
 
 
@@ -75,6 +76,7 @@ def make_finished(words: list[str]) -> int:
         folder = run.folder(args.output)
         _finish(run, folder)
         (folder / "config.yaml").write_text(configured[run.kind].of(run, str(folder)))
+    os.sync()
     return len(plan)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -112,7 +113,12 @@ def build_cfg(choice: Choice) -> CN:
 
 
 def default_cfg() -> CN:
-    """The framework's defaults, this project's own keys, and a node of settings per method."""
+    """A fresh copy of the framework's defaults, this project's own keys, and a node of settings per method."""
+    return _copied(_default_cfg(tuple(TRAINER_REGISTRY.registered_names())))
+
+
+@lru_cache
+def _default_cfg(methods: tuple[str, ...]) -> CN:
     cfg = get_cfg_default()
     cfg.PROTOCOL = "few_shot"
     cfg.PUBLISHED = False
@@ -124,9 +130,17 @@ def default_cfg() -> CN:
     cfg.DATASET.FOLDER = ""  # the three keys of the data set "Folder"
     cfg.DATASET.CLASSES = ()
     cfg.DATASET.PROMPTS = ""
-    for name in TRAINER_REGISTRY.registered_names():
+    for name in methods:
         cfg.TRAINER[name.upper()] = CN(TRAINER_REGISTRY.get(name).defaults)
     return cfg
+
+
+def _copied(node: CN) -> CN:
+    """A copy of an unfrozen configuration; copy.deepcopy takes ten times as long, and a sweep makes hundreds."""
+    new = CN()
+    for key, value in node.items():
+        new[key] = _copied(value) if isinstance(value, CN) else copy(value)
+    return new
 
 
 def _layers(choice: Choice) -> Iterator[Path]:

@@ -156,6 +156,12 @@ def test_a_method_that_learns_nothing_serves_wherever_its_run_lies(tmp_path):
     assert cells(report(tmp_path), "accuracy_busi") == {"ZeroShot": ["55.00"]}
 
 
+def test_a_run_whose_loss_diverged_is_read(tmp_path):
+    folder = few_shot(tmp_path, "busi", "CoOp", 1, 1, 33.3, loss_per_epoch=[2.5, float("nan")])
+    assert "NaN" in (folder / "results.json").read_text()
+    assert cells(report(tmp_path), "accuracy_busi") == {"CoOp": ["33.30"]}
+
+
 def test_cost_shares_the_time_of_a_stack(tmp_path):
     for seed in (1, 2):
         seconds = {"build": 600.0, "train_and_test": 6000.0, "runs_side_by_side": 2}

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
+
 from sweep.plan import PROTOCOLS, UNTRAINED, run_for
 from sweep.run import MARKER, RESULTS_FILE, Run
 
@@ -126,10 +128,17 @@ def _read(run: Run, folder: str) -> Record | str | None:
         return None
     try:
         with open(f"{folder}/{RESULTS_FILE}", "rb") as file:
-            return _record(run, json.loads(file.read()), finished)
+            return _record(run, _decoded(file.read()), finished)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         about = str(error) if not isinstance(error, KeyError) else f"{error} is missing"
         return f"{RESULTS_FILE} cannot be used ({about}); delete the folder to run again"
+
+
+def _decoded(text: bytes) -> dict:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)  # slower, and reads NaN, too: the loss of a run that diverged
 
 
 def _record(run: Run, results: dict, finished: float) -> Record:
