@@ -94,3 +94,13 @@ def test_the_table_of_speed_is_the_measured_one():
         f"{float(row['times faster than reference']):.1f} |"
         for row in measured
     ]
+
+
+def test_the_phantom_tables_are_those_of_the_example_report():
+    rows = (PROJECT / "docs" / "example_report" / "report.md").read_text().splitlines()
+    shown = {tuple(re.findall(r"[\w.]+(?: ± [\d.]+)?", row.replace("*", ""))) for row in rows}
+    text = README[README.index("## What the embedded default gives") : README.index("It is a phantom")]
+    found = re.findall(r"^\| ([A-Z]\w+ +\|.*\d) +\|$", text, flags=re.M)
+    assert len(found) == 19 + 15
+    for row in found:
+        assert tuple(part.strip() for part in row.split("|")) in shown, row

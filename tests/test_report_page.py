@@ -1,6 +1,7 @@
 """The report's page in headless Chromium: sorts, shows its images, fits a phone."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,12 @@ def test_dark_and_light(browser, page):
         opened(browser, page, 1280, scheme)
         colours.append(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))
     assert colours == ["rgb(255, 255, 255)", "rgb(22, 24, 27)"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_committed_example_shows_its_curve_and_fits(browser, width):
+    opened(browser, Path(__file__).parent.parent / "docs" / "example_report" / "index.html", width)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 500)")
+    assert "298 complete; 0 of the tables' runs missing" in browser.page_source
+    assert browser.get_log("browser") == []
