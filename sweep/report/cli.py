@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from dassl.errors import InputError, exit_code, unknown_name
+from dassl.errors import InputError, unknown_name
 from dassl.utils import atomic_path
 from sweep.plan import PROTOCOLS
 from sweep.report.build import build_report
@@ -19,14 +19,6 @@ from sweep.report.text import markdown, terminal
 from sweep.words import numbers, words
 
 FORMATS = ("md", "csv", "tex", "html", "png", "pdf")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0, or 2 for bad input."""
-    parser = argparse.ArgumentParser(prog="python -m sweep")
-    add_parsers(parser.add_subparsers(dest="command", required=True))
-    args = parser.parse_args(argv)
-    return exit_code(lambda: args.work(args), "files that stand are whole; the same command writes the rest")
 
 
 def add_parsers(subparsers) -> None:

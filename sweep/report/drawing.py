@@ -29,15 +29,16 @@ class Drawing:
         self._formats = formats
         self._under_way: list[tuple[list[Future], Path, str]] = []
         count = min(MOST_PROCESSES, os.cpu_count() or 1)
-        self._pool = ProcessPoolExecutor(count, context(PRELOAD), initializer=_get_ready)
+        self._pool = ProcessPoolExecutor(count, context(PRELOAD), initializer=_leave_ctrl_c_to_the_report)
         # Processes start with work only, and the first waits for what all of them need to be loaded.
-        warm_up = [os.getpid] * count if formats else []
-        threading.Thread(target=lambda: [self._pool.submit(work) for work in warm_up]).start()
+        self._warm_up = threading.Thread(target=self._start_processes, args=(count if formats else 0,))
+        self._warm_up.start()
 
     def __enter__(self) -> "Drawing":
         return self
 
     def __exit__(self, kind, *_) -> None:
+        self._warm_up.join()
         self._pool.shutdown(cancel_futures=kind is not None)
 
     def start(self, curves: Sequence[Curve], to: Path) -> int:
@@ -65,9 +66,13 @@ class Drawing:
                 temporary.write_text(note)
         self._under_way.clear()
 
+    def _start_processes(self, count: int) -> None:
+        for _ in range(count):
+            self._pool.submit(os.getpid)
 
-def _get_ready() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the report ends its processes
+
+def _leave_ctrl_c_to_the_report() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the whole group, and the report ends its processes
 
 
 def _digest(curves: Sequence[Curve]) -> str:
