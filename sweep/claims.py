@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -49,7 +50,7 @@ class Claim:
                 print(f"waiting for another process that works on '{folder}'")
                 self._lock.acquire()
         except (OSError, NotImplementedError) as error:
-            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            if not _means_no_locks(error):
                 raise
             print(f"no locks on the file system of '{folder}' ({error}): let no second process work on this run")
             self._lock = None
@@ -82,6 +83,23 @@ def is_claimed(folder: Path) -> bool:
         return False
     lock.release()
     return False
+
+
+def has_locks(folder: Path) -> bool:
+    """Whether the file system has locks that a folder is on, or will be; True also where nothing can be written."""
+    there = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+    path = there / f".{os.getpid()}.lock"
+    try:
+        with FileLock(path):
+            path.unlink()
+    except (OSError, NotImplementedError) as error:
+        path.unlink(missing_ok=True)
+        return not _means_no_locks(error)
+    return True
+
+
+def _means_no_locks(error: OSError | NotImplementedError) -> bool:
+    return isinstance(error, NotImplementedError) or error.errno in _NO_LOCKS
 
 
 def _remove_temporaries(folder: Path) -> None:

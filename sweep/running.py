@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from tabulate import tabulate
 
 from sweep.check import Configured, check, refuse_drift
+from sweep.claims import has_locks
 from sweep.estimate import estimate
 from sweep.launchers import LAUNCHERS, launch
 from sweep.plan import Axes, make_plan
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace, grids: Sequence[Axes], print_tables: Callable[
         return 0
     failures = []
     if todo:
+        if not has_locks(args.output):
+            print(f"no locks on the file system of '{args.output}': let no second sweep use it at the same time")
         progress = Progress(len(todo))
         with _ended_by_sigterm(), contextlib.closing(progress):
             failures = launch(args, plan, todo, settings, progress)

@@ -11,7 +11,7 @@ import pytest
 import train
 from dassl.config import dump_cfg
 from sweep.__main__ import main
-from sweep.claims import Claim, ClaimedError, is_claimed, lock_path
+from sweep.claims import Claim, ClaimedError, has_locks, is_claimed, lock_path
 from sweep.estimate import Sample
 from sweep.launchers.local import places
 from sweep.launchers.queue import Queue, Task
@@ -218,6 +218,10 @@ def test_on_a_file_system_without_locks_runs_are_worked_on_all_the_same(tmp_path
     assert f"no locks on the file system of '{folder}'" in capsys.readouterr().out
     assert not is_claimed(folder)
     claim.release()
+    assert not has_locks(tmp_path)
+    monkeypatch.undo()
+    assert has_locks(tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".lock") and "seed" not in path.name]
 
 
 def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_path):
