@@ -5,6 +5,7 @@ import fcntl
 import re
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,9 +14,11 @@ from dassl.config import dump_cfg
 from sweep.__main__ import main
 from sweep.claims import Claim, ClaimedError, has_locks, is_claimed, lock_path
 from sweep.estimate import Sample
+from sweep.launchers import local
 from sweep.launchers.local import places
 from sweep.launchers.queue import Queue, Task
 from sweep.launchers.work import CLAIMED, DONE, FAILED, REFUSED, Outcome, work_on
+from sweep.launchers.worker import Place
 from sweep.plan import make_plan, run_for
 from sweep.progress import Progress
 from sweep.run import MARKER, Run, Settings, is_complete, write_results
@@ -152,6 +155,26 @@ def test_places(monkeypatch):
 
 def seeds(count):
     return tuple(Run("few_shot", "busi", "Tiny", "CoOp", 1, seed) for seed in range(count))
+
+
+def test_what_ran_out_of_memory_is_tried_again_with_the_memory_for_itself(tmp_path):
+    one, two, three = seeds(3)
+    queue = Queue([[one], [two], [three]], tmp_path, Progress(3))
+    crew = [SimpleNamespace(place=Place(gpu, 1), task=None) for gpu in ("0", "0", "1")]
+    first, second, other = crew
+    first.task, second.task = local._next(queue, first, crew), local._next(queue, second, crew)
+    queue.settle(first.task, [Outcome(one, FAILED, "OutOfMemoryError: CUDA out of memory. Tried to allocate …")])
+    first.task = local._next(queue, first, crew)
+    assert first.task == Task((three,))  # beside `two` on its GPU: the others go on
+    queue.settle(first.task, [Outcome(three, DONE)])
+    assert local._next(queue, first, crew) is None
+    other.task = local._next(queue, other, crew)
+    assert other.task == Task((one,), 2, alone=True)
+    other.task, first.task = None, other.task
+    queue.settle(second.task, [Outcome(two, FAILED, "disk")])
+    second.task = None
+    assert local._next(queue, second, crew) is None  # `one` has the GPU for itself
+    assert local._next(queue, other, crew) == Task((two,), 2)
 
 
 def test_queue_tries_a_fault_once_more_alone_and_bad_input_never(tmp_path, capsys):

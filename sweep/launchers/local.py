@@ -63,7 +63,7 @@ def execute(queue: Queue, settings: Settings, places: Sequence[Place]) -> None:
         try:
             while not queue.finished:
                 for seat in crew:
-                    if seat.task is None and (task := queue.take()) is not None:
+                    if seat.task is None and (task := _next(queue, seat, crew)) is not None:
                         seat.start(task)
                 busy = [seat for seat in crew if seat.task is not None]
                 events = wait([event for seat in busy for event in seat.events], POLL_SECONDS)
@@ -73,6 +73,14 @@ def execute(queue: Queue, settings: Settings, places: Sequence[Place]) -> None:
         finally:
             for seat in crew:
                 seat.dismiss(at_once=True)
+
+
+def _next(queue: Queue, seat: "_Seat", crew: Sequence["_Seat"]) -> Task | None:
+    """The next task for an idle seat; what ran out of memory has a GPU, or without one the machine, for itself."""
+    beside = [other.task for other in crew if other.task is not None and other.place.gpu == seat.place.gpu]
+    if any(task.alone for task in beside):
+        return None
+    return queue.take(crowded=bool(beside))
 
 
 class _Seat:

@@ -16,12 +16,23 @@ LOG_LINES = 6
 POLL_SECONDS = 0.5
 
 
+# Of Python, of torch on GPUs and on CPUs, and of what is said of a process that the kernel killed.
+_OUT_OF_MEMORY = ("MemoryError", "out of memory", "allocate memory")
+
+
 @dataclass(frozen=True)
 class Task:
-    """Runs to be carried out side by side, and the how-manyth time they are tried."""
+    """Runs to be carried out side by side.
+
+    Attributes:
+        runs: the runs.
+        attempt: the how-manyth time they are tried.
+        alone: they ran out of memory, and are not to share it with other processes.
+    """
 
     runs: tuple[Run, ...]
     attempt: int = 1
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,8 +46,9 @@ class Failure:
 class Queue:
     """Hands out the groups of a plan and takes what became of them.
 
-    A run that failed, or whose process died, is tried once more, alone; one with bad input is not, but its neighbours
-    are. A run that another process works on is looked at again when nothing else is left.
+    A run that failed, or whose process died, is tried once more, alone, and after running out of memory with no other
+    process beside it; one with bad input is not, but its neighbours are. A run that another process works on is looked
+    at again when nothing else is left.
 
     Args:
         groups: runs that can be trained side by side.
@@ -47,6 +59,7 @@ class Queue:
     def __init__(self, groups: Iterable[Iterable[Run]], output: Path, progress: Progress):
         self.output, self.progress = output, progress
         self.pending = deque(Task(tuple(group)) for group in groups)
+        self.alone: deque[Task] = deque()
         self.claimed: list[Task] = []
         self.under_way = 0
         self.failures: list[Failure] = []
@@ -54,16 +67,21 @@ class Queue:
 
     @property
     def finished(self) -> bool:
-        return not (self.pending or self.claimed or self.under_way)
+        return not (self.pending or self.alone or self.claimed or self.under_way)
 
-    def take(self) -> Task | None:
-        """The next task; None where there is none at the moment."""
+    def take(self, crowded: bool = False) -> Task | None:
+        """The next task; None where there is none at the moment.
+
+        Args:
+            crowded: others use the memory that the task would use; what ran out of it before is kept back.
+        """
         if not self.pending:
             self._look_at_claimed()
-        if not self.pending:
+        source = self.alone if self.alone and not crowded else self.pending
+        if not source:
             return None
         self.under_way += 1
-        return self.pending.popleft()
+        return source.popleft()
 
     def settle(self, task: Task, outcomes: Iterable[Outcome]) -> None:
         """Take what became of a task."""
@@ -77,7 +95,8 @@ class Queue:
                 self.pending.append(Task((outcome.run,), task.attempt))
             elif outcome.state == FAILED and task.attempt < ATTEMPTS:
                 self.progress.note(f"trying again: {outcome.run}: {outcome.message}")
-                self.pending.append(Task((outcome.run,), task.attempt + 1))
+                alone = any(words in outcome.message for words in _OUT_OF_MEMORY)
+                (self.alone if alone else self.pending).append(Task((outcome.run,), task.attempt + 1, alone))
             else:
                 self._fail(outcome)
 
