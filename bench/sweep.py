@@ -6,6 +6,8 @@ import json
 import os
 import random
 import resource
+import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,8 +27,12 @@ BACKBONES, DATASETS, SEEDS = 4, 11, 4
 COLUMNS = (("few_shot", (1, 2, 4, 8, 16)), ("base2new", (16,)))
 CLASSES, EPOCHS = 8, 100
 ALL = "md,csv,tex,html,png,pdf"
-# Unchanged curves are kept.
-REPORTS = (("tables, no curves", "md,csv,tex"), ("all formats, curves drawn", ALL), ("all formats, curves kept", ALL))
+# Unchanged curves are kept, where the report's folder stays.
+REPORTS = (
+    ("tables, no curves", "md,csv,tex", False),
+    ("all formats, curves drawn", ALL, False),
+    ("all formats, curves kept", ALL, True),
+)
 PLANNED_SEEDS = 22
 
 
@@ -34,28 +40,38 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.sweep", description=__doc__)
     parser.add_argument("--backbones", type=int, default=BACKBONES, help="sections of 5,016 runs each (default: 4)")
     parser.add_argument("--seeds", type=int, default=PLANNED_SEEDS, help="of the dry run, 936 runs each (default: 22)")
+    parser.add_argument("--repeats", type=int, default=3, help="times each is measured; medians are printed")
     args = parser.parse_args(argv)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         count = make_tree(Path(folder), args.backbones)
-        for name, formats in REPORTS:
-            rows.append(_timed(f"report, {name}", count, ["report", folder, "--formats", formats]))
+        for name, formats, kept in REPORTS:
+            again = None if kept else Path(folder, "report")
+            words = ["report", folder, "--formats", formats]
+            rows.append(_timed(f"report, {name}", count, words, args.repeats, again))
     with tempfile.TemporaryDirectory() as folder:
         words = ["--root", folder, "--output", folder, "--datasets", "all", "--methods", "all"]
         words += ["--backbone", "BiomedCLIP", "--seeds", ",".join(map(str, range(1, args.seeds + 1)))]
         count = make_finished(words)
-        rows.append(_timed("run --dry-run", count, ["run", "--dry-run", *words]))
+        rows.append(_timed("run --dry-run", count, ["run", "--dry-run", *words], args.repeats))
     print(f"{os.cpu_count()} cores")
-    header = ["python -m sweep …", "finished runs", "seconds", "peak memory so far in MB"]
+    header = ["python -m sweep …", "finished runs", "seconds", "range", "peak memory so far in MB"]
     print(tabulate(rows, header, disable_numparse=True))
     return 0
 
 
-def _timed(name: str, count: int, words: list[str]) -> list[str]:
-    started = time.time()
-    subprocess.run([sys.executable, "-m", "sweep", *words], check=True, stdout=subprocess.DEVNULL)
-    took, memory = time.time() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return [name, f"{count:,}", f"{took:.1f}", f"{memory / 1024:.0f}"]
+def _timed(name: str, count: int, words: list[str], repeats: int, remove: Path | None = None) -> list[str]:
+    """Median and range of a command's seconds; before each time a folder is removed, if there is one to remove."""
+    seconds = []
+    for _ in range(repeats):
+        if remove is not None:
+            shutil.rmtree(remove, ignore_errors=True)
+        started = time.time()
+        subprocess.run([sys.executable, "-m", "sweep", *words], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.time() - started)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    about = f"{min(seconds):.1f} to {max(seconds):.1f}"
+    return [name, f"{count:,}", f"{statistics.median(seconds):.1f}", about, f"{memory:.0f}"]
 
 
 def make_tree(output: Path, backbones: int) -> int:

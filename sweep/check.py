@@ -1,5 +1,6 @@
 """What is checked before anything starts: names, settings, data root, refused pairs, and what lies there already."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +21,22 @@ OWN_WORDS = {
 _NAMES_WITHOUT_EFFECT = tuple(f"{key.rpartition('.')[2]}:" for key in sorted(WITHOUT_EFFECT))
 
 
+# The lines in which runs of a kind differ, in the order of their text.
+_OWN_LINES = re.compile(r"^(?:  NUM_SHOTS|OUTPUT_DIR|SEED): .*\n", re.MULTILINE)
+
+
 @dataclass(frozen=True)
 class Configured:
-    """The settings that runs of a kind have in common: the yaml text of one, and the epochs."""
+    """The settings that runs of a kind have in common: the yaml text around the lines that differ, and the epochs."""
 
-    text: str
-    folder: str
-    shots: int
-    seed: int
+    parts: tuple[str, str, str, str]
     epochs: int
 
-    def of(self, run: Run, folder: str) -> str:
-        """The settings of a run: those of the one that was built, but for folder, seed and shots."""
-        # A folder that yaml would quote makes no valid yaml, and equality is then found line by line.
-        text = self.text.replace(f"\nOUTPUT_DIR: {self.folder}\n", f"\nOUTPUT_DIR: {folder}\n", 1)
-        text = text.replace(f"\nSEED: {self.seed}\n", f"\nSEED: {run.seed}\n", 1)
-        return text.replace(f"\n  NUM_SHOTS: {self.shots}\n", f"\n  NUM_SHOTS: {max(run.shots, 1)}\n", 1)
+    def of(self, run: Run, folder: str = "") -> str:
+        """The settings of a run, as yaml text where yaml would not quote the folder."""
+        first, second, third, last = self.parts
+        own = f"OUTPUT_DIR: {folder}\n{third}SEED: {run.seed}\n"
+        return f"{first}  NUM_SHOTS: {max(run.shots, 1)}\n{second}{own}{last}"
 
 
 def check(plan: Iterable[Run], settings: Settings) -> dict[Kind, Configured]:
@@ -58,8 +59,7 @@ def check(plan: Iterable[Run], settings: Settings) -> dict[Kind, Configured]:
         root = Path(cfg.DATASET.ROOT).expanduser()
         if run.dataset != "phantom" and not root.is_dir():  # phantoms are made where they are missing
             raise InputError(f"data root '{root}' does not exist; name the folder that holds the data with --root")
-        text, epochs = dump_cfg(cfg), cfg.OPTIM.MAX_EPOCH
-        configured[run.kind] = Configured(text, cfg.OUTPUT_DIR, cfg.DATASET.NUM_SHOTS, cfg.SEED, epochs)
+        configured[run.kind] = Configured(tuple(_OWN_LINES.split(dump_cfg(cfg))), cfg.OPTIM.MAX_EPOCH)
     return configured
 
 
@@ -69,18 +69,16 @@ def refuse_drift(complete: Iterable[Run], settings: Settings, configured: dict[K
         folder = run.path(settings.output)
         asked = configured[run.kind].of(run, folder)
         try:
-            with open(f"{folder}/config.yaml", encoding="utf-8") as file:
+            with open(f"{folder}/config.yaml", "rb", buffering=0) as file:
                 stored = file.read()
         except OSError:
-            stored = ""  # refused below, with the reason
-        if not _alike(stored, asked):
-            refuse_other_settings(configured[run.kind].of(run, configured[run.kind].folder), Path(folder))
+            stored = b""  # refused below, with the reason
+        if stored != asked.encode() and not _alike(stored.decode(errors="replace"), asked):
+            refuse_other_settings(configured[run.kind].of(run), Path(folder))
 
 
 def _alike(stored: str, asked: str) -> bool:
     """Whether two texts of settings differ only in lines without effect; what may be more has to be parsed."""
-    if stored == asked:
-        return True
     ours, theirs = stored.splitlines(), asked.splitlines()
     return len(ours) == len(theirs) and all(
         line == other or line.lstrip().startswith(_NAMES_WITHOUT_EFFECT)

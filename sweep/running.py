@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import signal
 import sys
 import threading
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace, grids: Sequence[Axes], print_tables: Callable[
     if todo:
         if not has_locks(args.output):
             print(f"no locks on the file system of '{args.output}': let no second sweep use it at the same time")
+        gc.enable()  # from here on it takes hours
         progress = Progress(len(todo))
         with _ended_by_sigterm(), contextlib.closing(progress):
             failures = launch(args, plan, todo, settings, progress)
