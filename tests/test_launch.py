@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import multiprocessing
 import re
 import threading
 import time
@@ -155,6 +156,19 @@ def test_places(monkeypatch):
 
 def seeds(count):
     return tuple(Run("few_shot", "busi", "Tiny", "CoOp", 1, seed) for seed in range(count))
+
+
+def test_an_interrupt_while_a_worker_starts_is_an_interrupt(tmp_path, monkeypatch):
+    chosen = multiprocessing.get_context("spawn")
+
+    class Process(chosen.Process):
+        def start(self):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "context", lambda _: SimpleNamespace(Pipe=chosen.Pipe, Process=Process))
+    queue = Queue([seeds(1)], tmp_path, Progress(1))
+    with pytest.raises(KeyboardInterrupt):
+        local.execute(queue, Settings(tmp_path), [Place("", 1)])
 
 
 def test_what_ran_out_of_memory_is_tried_again_with_the_memory_for_itself(tmp_path):

@@ -100,10 +100,12 @@ class _Seat:
             self.dismiss()
         if self.process is None:
             chosen = context(PRELOAD)
-            self.connection, theirs = chosen.Pipe()
+            connection, theirs = chosen.Pipe()
             words = (theirs, self.settings, self.place, str(self.errors), dict(os.environ))
-            self.process = chosen.Process(target=serve, args=(*words, multiprocessing.get_start_method()))
-            self.process.start()
+            process = chosen.Process(target=serve, args=(*words, multiprocessing.get_start_method()))
+            process.start()
+            # Only now: an interrupt leaves no half-started process to be ended; one that was forked ends by itself.
+            self.process, self.connection = process, connection
             theirs.close()
         self.task = task
         with contextlib.suppress(OSError):  # a worker that died meanwhile is noticed by its sentinel
