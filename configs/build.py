@@ -136,7 +136,7 @@ def _default_cfg(methods: tuple[str, ...]) -> CN:
 
 
 def _copied(node: CN) -> CN:
-    """A copy of an unfrozen configuration; copy.deepcopy takes ten times as long, and a sweep makes hundreds."""
+    """A copy of an unfrozen configuration; copy.deepcopy is slower, and a sweep makes hundreds."""
     new = CN()
     for key, value in node.items():
         new[key] = _copied(value) if isinstance(value, CN) else copy(value)

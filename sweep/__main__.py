@@ -119,5 +119,5 @@ def _table(axes: Axes, dataset: str, output: Path) -> str:
 
 if __name__ == "__main__":
     code = main()
-    gc.freeze()  # or half a second goes into looking for garbage among all that was loaded
+    gc.freeze()  # or the exit takes longer, for garbage is looked for among all that was loaded
     sys.exit(code)
