@@ -204,7 +204,7 @@ def build(job: Job):
         print(f"{job.run}\n{collect_env_info()}")
         set_random_seed(max(job.cfg.SEED, 0))
         trainer = build_trainer(job.cfg)
-        print(f"learned parameters: {trainer.learned_parameters:,}")
+        print(f"learned parameters: {trainer.trainable_parameters:,}")
     trainer.logged = lambda: printing_to(log)
     trainer.seconds_to_build = time.time() - started
     return trainer
@@ -212,18 +212,18 @@ def build(job: Job):
 
 def train(jobs: list[Job]) -> None:
     """Train, test and write results.json and the marker of each run."""
-    from trainers.lockstep import train_together
+    from trainers.stack import train_stack
 
     trainers = {build(job): job for job in jobs}
     stacked = sum(trainer.stackable for trainer in trainers)
 
     def finished(trainer) -> None:
-        timing = {"train_and_test": round(time.time() - trainer.walk_started, 2)}
+        timing = {"train_and_test": round(time.time() - trainer.training_started, 2)}
         timing["runs_side_by_side"] = stacked if trainer.stackable else 1
         with trainer.logged():
             finish(trainers[trainer], trainer, timing)
 
-    train_together(list(trainers), finished)
+    train_stack(list(trainers), finished)
 
 
 def finish(job: Job, trainer, timing: dict) -> None:
@@ -233,7 +233,7 @@ def finish(job: Job, trainer, timing: dict) -> None:
         **job.run.as_dict(),
         "variant": "published" if cfg.PUBLISHED else "clean",
         "metrics": with_harmonic_mean(trainer.evaluation),
-        "learned_parameters": trainer.learned_parameters,
+        "learned_parameters": trainer.trainable_parameters,
         "split": trainer.dm.dataset.split and trainer.dm.dataset.split.about(),
         "loss_per_epoch": _epoch_means(trainer.history["train/loss"], trainer.max_epoch),
         "seconds": {"build": round(trainer.seconds_to_build, 2), **timing},
@@ -251,7 +251,7 @@ def evaluate(cfg, args: argparse.Namespace) -> None:
     from dassl.engine import build_trainer
 
     trainer = build_trainer(cfg)
-    if trainer.learned_parameters:
+    if trainer.trainable_parameters:
         if not args.model_dir:
             raise InputError("--eval-only needs --model-dir, the folder of a trained model")
         trainer.load_model(args.model_dir, epoch=args.load_epoch)

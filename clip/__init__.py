@@ -1,6 +1,15 @@
 """Frozen vision-language backbones behind one interface."""
 
-from clip.backbone import BACKBONE_REGISTRY, PLACEMENTS, Backbone, Tokens, VisualPrompt, build_backbone
+from clip.backbone import (
+    BACKBONE_REGISTRY,
+    PLACEMENTS,
+    Backbone,
+    Placement,
+    Tokens,
+    Tower,
+    VisualPrompt,
+    build_backbone,
+)
 from clip.biomedclip import BiomedCLIP, Tiny
 from clip.openai import CLIP, PubMedCLIP
 from clip.pmcclip import PMCCLIP
@@ -12,9 +21,11 @@ __all__ = [
     "PMCCLIP",
     "Backbone",
     "BiomedCLIP",
+    "Placement",
     "PubMedCLIP",
     "Tiny",
     "Tokens",
+    "Tower",
     "VisualPrompt",
     "build_backbone",
 ]

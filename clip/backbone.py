@@ -4,7 +4,7 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,9 @@ class Tokens:
         return len(self.ids)
 
 
-PLACEMENTS = ("replace", "insert")
+Placement = Literal["replace", "insert"]
+PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
+Tower = Literal["text", "image"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class VisualPrompt:
 
     tokens: int = 4
     depth: int | None = None
-    placement: Literal["replace", "insert"] = "replace"
+    placement: Placement = "replace"
     values: Tensor | None = None
 
     def __post_init__(self):
@@ -81,8 +83,8 @@ class Backbone(nn.Module):
     text_width: int
     text_depth: int
     context_length: int
-    vision_width: int | None
-    vision_depth: int | None
+    vision_width: int
+    vision_depth: int
     logit_scale: float
 
     def tokenize(self, texts: list[str]) -> Tokens:
@@ -105,7 +107,7 @@ class Backbone(nn.Module):
         """Image features (B, embed_dim) of normalised pixels (B, 3, image_size, image_size)."""
         raise NotImplementedError
 
-    def attention_projections(self, tower: Literal["text", "image"]) -> list[dict[str, Projection]]:
+    def attention_projections(self, tower: Tower) -> list[dict[str, Projection]]:
         """Of each block of a tower, from the first: the "q", "k" and "v" projections of its self-attention."""
         raise NotImplementedError
 

@@ -37,7 +37,7 @@ class PMCCLIP(Backbone):
     image_tokens = False
     name = "PMC-CLIP"
     pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
-    vision_width = vision_depth = None
+    vision_width = vision_depth = 0
     context_length = 77
     logit_scale = math.exp(4.4292)
     pool_heads = 8

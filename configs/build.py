@@ -104,7 +104,7 @@ def build_cfg(choice: Choice) -> CN:
     _merge_pairs(cfg, choice.opts)
     DATASET_REGISTRY.get(cfg.DATASET.NAME)
     backbone = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)
-    reason = TRAINER_REGISTRY.get(choice.trainer).refusal(backbone, cfg)
+    reason = TRAINER_REGISTRY.get(choice.trainer).why_unsupported(backbone, cfg)
     if reason:
         raise RefusedError(f"{choice.trainer} on {cfg.MODEL.BACKBONE.NAME}, {choice.protocol}: {reason}")
     clean_cfg(cfg, choice.trainer)

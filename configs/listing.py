@@ -5,7 +5,7 @@ from tabulate import tabulate
 from clip import BACKBONE_REGISTRY
 from configs.build import PROTOCOLS, available_datasets, default_cfg
 from dassl.engine import TRAINER_REGISTRY
-from trainers.method import Method
+from trainers.registry import METHOD_REGISTRY
 
 YES, NO = "yes", "–"
 
@@ -25,14 +25,24 @@ def method_table() -> str:
     transformers = [name for name in BACKBONE_REGISTRY.registered_names() if BACKBONE_REGISTRY.get(name).image_tokens]
     rows = []
     for name in sorted(TRAINER_REGISTRY.registered_names(), key=str.lower):
-        method = TRAINER_REGISTRY.get(name)
-        if not issubclass(method, Method):  # a trainer of CoOp-style code, which says nothing of itself
+        if name not in METHOD_REGISTRY:  # a plain Dassl trainer, which has no row
             continue
+        method = METHOD_REGISTRY.get(name)
         backbones = admitted(name)
         where = "all" if len(backbones) == len(BACKBONE_REGISTRY.registered_names()) else ", ".join(backbones)
         where = "vision transformers" if backbones == transformers != admitted("ZeroShot") else where
         new = YES if admitted(name, "base2new") else NO
-        rows.append([f"`{name}`", method.learns, f"{method.numbers:,}", method.source, method.checked, where, new])
+        rows.append(
+            [
+                f"`{name}`",
+                method.learns,
+                f"{method.trainable_parameters:,}",
+                method.source,
+                method.verified_against,
+                where,
+                new,
+            ]
+        )
     header = ["method", "what is learned", "numbers", "source", "checked against", "backbones", "base2new"]
     return tabulate(rows, headers=header, tablefmt="github", disable_numparse=True)
 
@@ -52,6 +62,6 @@ def admitted(method: str, protocol: str = "few_shot") -> list[str]:
     cfg.PROTOCOL = protocol
     for name in BACKBONE_REGISTRY.registered_names():
         cfg.MODEL.BACKBONE.NAME = name
-        if not TRAINER_REGISTRY.get(method).refusal(BACKBONE_REGISTRY.get(name), cfg):
+        if not TRAINER_REGISTRY.get(method).why_unsupported(BACKBONE_REGISTRY.get(name), cfg):
             found.append(name)
     return found

@@ -3,8 +3,7 @@
 import datasets  # noqa: F401 - registers the data sets
 import trainers  # noqa: F401 - registers the methods
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.engine import TRAINER_REGISTRY
-from trainers.feature_space import FittedMethod
+from trainers.registry import METHOD_REGISTRY
 
 
 def _own(registry, room):
@@ -12,8 +11,9 @@ def _own(registry, room):
     return [cls for cls in found if cls.__module__.startswith(f"{room}.")]
 
 
-METHODS = [cls.__name__ for cls in _own(TRAINER_REGISTRY, "trainers")]
+METHOD_CLASSES = _own(METHOD_REGISTRY, "trainers")
+METHODS = [cls.__name__ for cls in METHOD_CLASSES]
 DATASETS = [cls for cls in _own(DATASET_REGISTRY, "datasets") if cls.prompts]
-LEARNING = [name for name in METHODS if not name.startswith("ZeroShot")]
-FITTED = [name for name in LEARNING if issubclass(TRAINER_REGISTRY.get(name), FittedMethod)]
+LEARNING = [cls.__name__ for cls in METHOD_CLASSES if cls.trainable_parameters]
+FITTED = [cls.__name__ for cls in METHOD_CLASSES if cls.closed_form]
 STEPPING = [name for name in LEARNING if name not in FITTED]

@@ -1,15 +1,15 @@
 """What holds for every registered method: gradients, precision, resuming, the work it does, its published variant."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 
 from clip import BiomedCLIP
-from dassl.engine import TRAINER_REGISTRY
 from tests.compare import assert_same_evaluation
-from tests.registered import FITTED, LEARNING, METHODS, STEPPING
+from tests.registered import FITTED, LEARNING, METHOD_CLASSES, METHODS, STEPPING
 
 EPOCHS, SHOTS, BATCH, CLASSES = 3, 1, 4, 8
 OPTS = ["OPTIM.MAX_EPOCH", EPOCHS, "DATALOADER.TRAIN_X.BATCH_SIZE", BATCH, "OPTIM.WARMUP_EPOCH", -1]
@@ -41,7 +41,7 @@ def losses(trainer):
 @pytest.mark.parametrize("method", STEPPING)
 def test_every_learned_number_gets_a_gradient(method, run):
     trainer = run(method)
-    parameters = dict(trainer.learner.named_parameters())
+    parameters = dict(trainer.method.named_parameters())
     reached = {name: torch.zeros((), dtype=torch.bool) for name in parameters}
     update = trainer.update
 
@@ -65,7 +65,7 @@ def test_mixed_precision_stays_near(method, run):
         trainer.train()
     np.testing.assert_allclose(losses(mixed), losses(exact), rtol=0.1, atol=0.1)
     assert losses(mixed) != losses(exact)
-    assert all(value.dtype == torch.float32 for value in mixed.learner.state_dict().values())
+    assert all(value.dtype == torch.float32 for value in mixed.method.state_dict().values())
 
 
 @pytest.mark.parametrize("method", LEARNING)
@@ -81,7 +81,7 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one(method, run):
 
     first.after_epoch = interrupt
     if method in FITTED:
-        first.fit = interrupt
+        first.method.fit = lambda data: interrupt()
         finish = lambda: None  # noqa: E731
     with pytest.raises(KeyboardInterrupt):
         first.train()
@@ -151,14 +151,14 @@ def test_the_published_variant_is_what_the_methods_facts_say():
     }
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if not TRAINER_REGISTRY.get(name).class_specific])
+@pytest.mark.parametrize("method", [cls.__name__ for cls in METHOD_CLASSES if not cls.class_specific])
 def test_new_classes_are_served_by_what_was_learned_on_base_classes(method, run):
     trainer = run(method, protocol="base2new")
     trainer.train()
     assert {part: metrics["total"] for part, metrics in trainer.evaluation.items()} == {"base": 48, "new": 48}
     names = list(trainer.evaluation["new"]["per_class_accuracy"])
     assert names == trainer.dm.dataset.test_of("new")[1]
-    assert trainer.classnames == trainer.dm.dataset.classnames  # the base classes are back in place
+    assert trainer.method.classnames == trainer.dm.dataset.classnames  # the base classes are back in place
 
 
 @pytest.mark.parametrize("method", LEARNING)
@@ -167,9 +167,9 @@ def test_checkpoints_hold_what_was_learned_and_no_more(method, run, tmp_path):
     trainer.train()
     (file,) = (path for path in tmp_path.rglob("model.pth"))
     stored = torch.load(file, weights_only=True)
-    assert sum(value.numel() for value in stored["state_dict"].values()) == trainer.learned_parameters
-    assert file.stat().st_size < 4 * trainer.learned_parameters + 200 * 1024
+    assert sum(value.numel() for value in stored["state_dict"].values()) == trainer.trainable_parameters
+    assert file.stat().st_size < 4 * trainer.trainable_parameters + 200 * 1024
     about = stored["about"]
     assert (about["method"], about["backbone"]) == (method, "Tiny")
-    assert about["classnames"] == trainer.classnames
-    assert json.loads(about["settings"]) == json.loads(json.dumps(trainer.settings))
+    assert about["classnames"] == trainer.method.classnames
+    assert json.loads(about["settings"]) == asdict(trainer.method.config)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trainers.feature_space import accuracy
+from trainers.fewshot import accuracy
 from trainers.linearprobe import bracket, narrow
 from trainers.lora import LoRA
 from trainers.tipadapter import Cache
@@ -15,21 +15,21 @@ from trainers.tipadapter import Cache
 
 def test_ensemble_is_the_normalised_mean_of_normalised_sentences(build):
     trainer = build("ZeroShotEnsemble", opts=["TRAINER.ZEROSHOTENSEMBLE.N_PROMPTS", 3])
-    for name, found in zip(trainer.classnames, trainer.text_features(), strict=True):
-        features = F.normalize(trainer.backbone.encode_sentences(trainer.prompts[name][:3]), dim=-1)
+    for name, found in zip(trainer.method.classnames, trainer.method.text_features(), strict=True):
+        features = F.normalize(trainer.backbone.encode_sentences(trainer.method.prompts[name][:3]), dim=-1)
         torch.testing.assert_close(found, F.normalize(features.mean(0), dim=0), atol=1e-6, rtol=1e-5)
     same = build("ZeroShot", opts=["TRAINER.ZEROSHOT.TEXT", "ensemble", "TRAINER.ZEROSHOT.N_PROMPTS", 3])
-    assert torch.equal(same.text_features(), trainer.text_features())
+    assert torch.equal(same.method.text_features(), trainer.method.text_features())
 
 
 def test_clip_adapter_formula(build):
     trainer = build("CLIPAdapter", opts=["TRAINER.CLIPADAPTER.RATIO", 0.2])
     features = F.normalize(torch.randn(3, trainer.backbone.embed_dim, generator=torch.manual_seed(0)), dim=-1)
-    narrow_weight, wide_weight = (p.detach() for p in trainer.learner.parameters())
+    narrow_weight, wide_weight = (p.detach() for p in trainer.method.parameters())
     assert narrow_weight.shape == (trainer.backbone.embed_dim // 4, trainer.backbone.embed_dim)
     adapted = ((features @ narrow_weight.T).clamp(min=0) @ wide_weight.T).clamp(min=0)
-    expected = trainer.backbone.logit_scale * (0.2 * adapted + 0.8 * features) @ trainer.text_features().T
-    torch.testing.assert_close(trainer.logits(features).detach(), expected, atol=1e-5, rtol=1e-5)
+    expected = trainer.backbone.logit_scale * (0.2 * adapted + 0.8 * features) @ trainer.method.text_features().T
+    torch.testing.assert_close(trainer.method.logits(features).detach(), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_cache_by_hand():
@@ -45,15 +45,15 @@ def test_cache_by_hand():
 def test_tip_adapter_keys_and_search(build):
     trainer = build("TipAdapter", shots=2, opts=["TRAINER.TIPADAPTER.SEARCH_STEPS", 20])
     trainer.train()
-    images, cache = trainer.train_loader_x.dataset, trainer.learner
+    images, cache = trainer.train_loader_x.dataset, trainer.method.cache
     with torch.no_grad():
         pixels = torch.stack([images.load(k, 0)["img"] for k in range(len(images))])
         features = F.normalize(trainer.backbone.encode_image(pixels), dim=-1)
     torch.testing.assert_close(cache.keys, features, atol=1e-5, rtol=1e-4)
-    validation, labels = trainer.validation_features()
+    validation, labels = trainer.features.validation()
     grid = [k * (50 - 0.1) / 20 + 0.1 for k in range(20)]
     best = (-1.0, 0.0, 0.0)
-    zero_shot = trainer.backbone.logit_scale * validation @ trainer.text_features().T
+    zero_shot = trainer.backbone.logit_scale * validation @ trainer.method.text_features().T
     for beta in grid:
         for alpha in grid:
             logits = zero_shot + alpha * torch.exp(-beta * (1 - validation @ cache.keys.T)) @ cache.values
@@ -64,13 +64,13 @@ def test_tip_adapter_keys_and_search(build):
 
 def test_tip_adapter_f_starts_from_the_training_features(build):
     trainer = build("TipAdapterF", shots=2, opts=["OPTIM.MAX_EPOCH", 3, "TRAINER.TIPADAPTERF.SEARCH_STEPS", 3])
-    features, _ = trainer.training_features()
+    features, _ = trainer.features.training(1)
     starts = []
     step = trainer.forward
-    trainer.forward = lambda batch: (starts.append(trainer.learner.keys.detach().clone()), step(batch))[1]
+    trainer.forward = lambda batch: (starts.append(trainer.method.cache.keys.detach().clone()), step(batch))[1]
     trainer.train()
     torch.testing.assert_close(starts[0], features)
-    assert 0 < (trainer.learner.keys.detach() - features).abs().max() < 0.02
+    assert 0 < (trainer.method.cache.keys.detach() - features).abs().max() < 0.02
     rates = [0.001 * 0.5 * (1 + math.cos(math.pi * k / 3)) for k in range(3)]
     assert trainer.sched.base_lrs == [0.001]
     assert [trainer.sched.lr_lambdas[0](k) * 0.001 for k in range(3)] == pytest.approx(rates)
@@ -86,9 +86,9 @@ def test_probe_search_by_hand():
 def test_linear_probe_keeps_the_best_on_validation(build):
     trainer = build("LinearProbe", shots=2, opts=["TRAINER.LINEARPROBE.SEARCH_STEPS", 2])
     trainer.train()
-    assert len(trainer.fits) == 7 + 2 * 2
-    features, labels = trainer.validation_features()
-    assert accuracy(trainer.logits(features), labels).item() == max(score for _, score, _ in trainer.fits)
+    assert len(trainer.method.fits) == 7 + 2 * 2
+    features, labels = trainer.features.validation()
+    assert accuracy(trainer.method.logits(features), labels).item() == max(score for _, score, _ in trainer.method.fits)
 
 
 def test_linear_probe_of_two_classes(build):
@@ -98,15 +98,15 @@ def test_linear_probe_of_two_classes(build):
 
     x = np.random.default_rng(0).normal(size=(12, trainer.backbone.embed_dim)).astype("float32")
     model = LogisticRegression(max_iter=1000).fit(x, np.arange(12) % 2)
-    trainer.learner = torch.nn.Linear(trainer.backbone.embed_dim, 2).requires_grad_(False)
-    trainer._take(model)
-    np.testing.assert_allclose(trainer.logits(torch.tensor(x)).softmax(1), model.predict_proba(x), atol=1e-5)
+    trainer.method.linear = torch.nn.Linear(trainer.backbone.embed_dim, 2).requires_grad_(False)
+    trainer.method._take(model)
+    np.testing.assert_allclose(trainer.method.logits(torch.tensor(x)).softmax(1), model.predict_proba(x), atol=1e-5)
 
 
 def test_lp_plus_plus_by_hand(build):
     """The start, and a step of W and of α in double precision."""
     trainer = build("LPpp", shots=2, opts=["OPTIM.MAX_EPOCH", 1, "TRAINER.LPPP.ALPHA_EVERY", 1])
-    (features, labels), text = trainer.training_features(), trainer.text_features().double().numpy()
+    (features, labels), text = trainer.features.training(1), trainer.method.text_features().double().numpy()
     f, y = features.double().numpy(), labels.numpy()
     classes = len(text)
     w = np.stack([f[y == c].sum(0) for c in range(classes)])
@@ -119,9 +119,9 @@ def test_lp_plus_plus_by_hand(build):
     trainer.train()
     expected_w = w - rate * error.T @ f
     expected_alpha = alpha - alpha_rate * (error * (f @ text.T)).sum(0)
-    np.testing.assert_allclose(trainer.learner.weight, expected_w, atol=1e-4)
-    np.testing.assert_allclose(trainer.learner.alpha, expected_alpha, rtol=1e-4)
-    assert trainer.learner.bias is None
+    np.testing.assert_allclose(trainer.method.linear.weight, expected_w, atol=1e-4)
+    np.testing.assert_allclose(trainer.method.alpha, expected_alpha, rtol=1e-4)
+    assert trainer.method.linear.bias is None
 
 
 def test_lora_adds_low_rank_rows_by_hand():
@@ -146,7 +146,7 @@ def test_clip_lora_equals_a_model_with_merged_weights(build, tiny):
     trainer = build("CLIPLoRA", opts=["TRAINER.CLIPLORA.ITERATIONS_PER_SHOT", 0, "TRAINER.CLIPLORA.PARAMS", "qv"])
     generator = torch.manual_seed(1)
     with torch.no_grad():
-        for up in trainer.lora.up:
+        for up in trainer.method.lora.up:
             up.copy_(0.2 * torch.randn(up.shape, generator=generator))
     from copy import deepcopy
 
@@ -154,15 +154,15 @@ def test_clip_lora_equals_a_model_with_merged_weights(build, tiny):
     blocks = [b for tower in ("text", "image") for b in merged.attention_projections(tower)]
     chosen = [block[name] for block in blocks for name in "qv"]
     with torch.no_grad():
-        for (layer, rows), down, up in zip(chosen, trainer.lora.down, trainer.lora.up, strict=True):
+        for (layer, rows), down, up in zip(chosen, trainer.method.lora.down, trainer.method.lora.up, strict=True):
             layer.weight[rows] += up @ down / math.sqrt(2)
         pixels = torch.randn(2, 3, merged.image_size, merged.image_size, generator=generator)
         trainer.set_model_mode("eval")
-        with trainer.adapted():
-            images = trainer.image_features({"img": pixels})
-            text = trainer.text_features()
+        with trainer.method.adapted():
+            images = trainer.method.encode_images(pixels)
+            text = trainer.method.text_features()
         torch.testing.assert_close(images, F.normalize(merged.encode_image(pixels), dim=-1), atol=1e-5, rtol=1e-4)
-        names = [f"a photo of a {name}." for name in trainer.classnames]
+        names = [f"a photo of a {name}." for name in trainer.method.classnames]
         torch.testing.assert_close(text, F.normalize(merged.encode_sentences(names), dim=-1), atol=1e-5, rtol=1e-4)
         assert not torch.allclose(images, F.normalize(tiny.encode_image(pixels), dim=-1), atol=1e-3)
 
@@ -186,10 +186,10 @@ def test_clip_lora_of_one_tower_leaves_the_other_frozen(build, encoder):
     opts = ["TRAINER.CLIPLORA.ITERATIONS_PER_SHOT", 0, "TRAINER.CLIPLORA.ENCODER", encoder, "OPTIM.MAX_EPOCH", 2]
     trainer = build("CLIPLoRA", shots=1, opts=opts)
     blocks = trainer.backbone.attention_projections(encoder)
-    assert len(trainer.lora.down) == 3 * len(blocks)
+    assert len(trainer.method.lora.down) == 3 * len(blocks)
     assert (trainer.stream is not None) == (encoder == "text")
     trainer.train()
-    assert all(up.abs().sum() > 0 for up in trainer.lora.up)
+    assert all(up.abs().sum() > 0 for up in trainer.method.lora.up)
 
 
 @pytest.mark.parametrize("method", ["TipAdapter", "TipAdapterF", "LinearProbe", "LPpp", "CLIPAdapter"])

@@ -191,7 +191,7 @@ def test_outcomes_of_a_group(phantom_root, tmp_path, monkeypatch):
     (outcome,) = work_on([run_for("few_shot", "phantom", "Tiny", "CoOp", 99, 1)], settings)
     assert outcome.state == REFUSED
     assert "use --shots 20" in outcome.message
-    monkeypatch.setattr("trainers.lockstep.step", lambda batches: [][1])
+    monkeypatch.setattr("trainers.stack.step", lambda batches: [][1])
     (outcome,) = work_on([taken], settings)
     assert (outcome.state, outcome.message) == (FAILED, "IndexError: list index out of range")
     assert "IndexError" in (taken.folder(tmp_path) / "log.txt").read_text()

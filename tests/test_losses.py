@@ -25,16 +25,16 @@ def test_kl_by_hand():
 def test_biomed_dpt_loss_against_numpy(build):
     trainer = build("BiomedDPT", opts=["TRAINER.BIOMEDDPT.L1_LAMBDA", 3.0, "TRAINER.BIOMEDDPT.KL_LAMBDA", 2.0])
     rng = np.random.default_rng(0)
-    classes, width = trainer.teacher.shape
+    classes, width = trainer.method.teacher.shape
 
     def unit(*shape):
         rows = rng.normal(size=shape)
         return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
     images, text, teacher, labels = unit(4, width), unit(classes, width), unit(classes, width), np.array([0, 3, 3, 7])
-    trainer.text_features = lambda: torch.tensor(text)
-    trainer.teacher = torch.tensor(teacher)
-    logits, parts = trainer.loss({"features": torch.tensor(images), "label": torch.tensor(labels)})
+    trainer.method.text_features = lambda: torch.tensor(text)
+    trainer.method.teacher = torch.tensor(teacher)
+    logits, parts = trainer.method.training_step({"features": torch.tensor(images), "label": torch.tensor(labels)})
 
     def log_softmax(z):
         return z - np.log(np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True)) - z.max(1, keepdims=True)
@@ -49,10 +49,10 @@ def test_biomed_dpt_loss_against_numpy(build):
 
 def test_teacher_is_the_mean_of_sentence_features(build):
     trainer = build("BiomedDPT", opts=["TRAINER.BIOMEDDPT.N_PROMPTS", 3])
-    name = trainer.classnames[2]
-    rows = [trainer.backbone.encode_sentences([s])[0].numpy() for s in trainer.prompts[name][:3]]
+    name = trainer.method.classnames[2]
+    rows = [trainer.backbone.encode_sentences([s])[0].numpy() for s in trainer.method.prompts[name][:3]]
     mean = sum(row / np.linalg.norm(row) for row in rows) / 3
-    np.testing.assert_allclose(trainer.teacher[2], mean / np.linalg.norm(mean), atol=1e-5)
+    np.testing.assert_allclose(trainer.method.teacher[2], mean / np.linalg.norm(mean), atol=1e-5)
 
 
 def test_zero_shot_logits_by_hand(build):
@@ -60,11 +60,11 @@ def test_zero_shot_logits_by_hand(build):
     pixels = torch.stack([trainer.test_loader.dataset[k]["img"] for k in (0, 20)])
     with torch.no_grad():
         image = trainer.backbone.model.visual(pixels)
-        tokens = trainer.backbone.tokenize([f"a photo of a {name}." for name in trainer.classnames])
+        tokens = trainer.backbone.tokenize([f"a photo of a {name}." for name in trainer.method.classnames])
         text = trainer.backbone.model.text(tokens.ids)
         image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
         expected = trainer.backbone.model.logit_scale.exp() * image @ text.T
-        torch.testing.assert_close(trainer.logits(trainer.image_features({"img": pixels})), expected)
+        torch.testing.assert_close(trainer.method.logits(trainer.method.encode_images(pixels)), expected)
 
 
 def test_metrics_by_hand():

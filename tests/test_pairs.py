@@ -56,7 +56,7 @@ def test_the_table_of_pairs_is_complete():
             cfg = build_cfg(Choice(method, backbone="Tiny"))
             cfg.defrost()
             cfg.MODEL.BACKBONE.NAME = backbone
-            reason = TRAINER_REGISTRY.get(method).refusal(BACKBONE_REGISTRY.get(backbone), cfg)
+            reason = TRAINER_REGISTRY.get(method).why_unsupported(BACKBONE_REGISTRY.get(backbone), cfg)
             assert bool(reason) == ((method, backbone) in REFUSED)
 
 
@@ -70,12 +70,12 @@ def test_pairs_without_a_meaning_are_refused_before_anything_is_loaded(method, b
 def test_two_steps_save_load_test(method, backbone, pair):
     trainer = pair(method, backbone)
     frozen = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
-    start = {name: value.clone() for name, value in trainer.learner.state_dict().items()}
+    start = {name: value.clone() for name, value in trainer.method.state_dict().items()}
     trainer.train()
     assert all(torch.equal(value, frozen[name]) for name, value in trainer.backbone.state_dict().items())
     assert not any(p.requires_grad for p in trainer.backbone.parameters())
     assert trainer.evaluation["all"]["total"] == 96
-    learned = trainer.learner.state_dict()
+    learned = trainer.method.state_dict()
     assert set(learned) == set(start)
     if not learned:
         return

@@ -42,22 +42,22 @@ RUNS = {
 CTX, VISUAL, META = "prompt_learner.ctx", "image_encoder.ctx_learner.ctx", "prompt_learner.meta_net."
 # Of each method, the names of its learned tensors here and in the recorded run.
 LEARNED = {
-    "CoOp": {"ctx": CTX},
-    "KgCoOp": {"ctx": CTX},
-    "BiomedCoOp": {"ctx": CTX},
-    "BiomedDPT": {"ctx": CTX},
+    "CoOp": {"context.ctx": CTX},
+    "KgCoOp": {"context.ctx": CTX},
+    "BiomedCoOp": {"context.ctx": CTX},
+    "BiomedDPT": {"context.ctx": CTX},
     "CoCoOp": {
-        "ctx": CTX,
+        "context.ctx": CTX,
         **{f"meta_net.linear{k}.{kind}": f"{META}linear{k}.{kind}" for k in (1, 2) for kind in ("weight", "bias")},
     },
-    "VPT": {"values": VISUAL},
+    "VPT": {"tokens.values": VISUAL},
     "DPT": {"context.ctx": CTX, "tokens.values": VISUAL},
     "MaPLe": {
         "context.ctx": CTX,
         "projections.0.weight": "prompt_learner.proj.weight",
         "projections.0.bias": "prompt_learner.proj.bias",
     },
-    "CLIPAdapter": {"0.weight": "fc.0.weight", "2.weight": "fc.2.weight"},
+    "CLIPAdapter": {"adapter.0.weight": "fc.0.weight", "adapter.2.weight": "fc.2.weight"},
 }
 PARTS = {"loss": "loss", "ce": "ce", "l1": "l1_weighted", "kl": "kl_weighted", "kg": "kg_weighted"}
 PARTS |= {"sccm": "sccm", "kdsp": "kdsp"}
@@ -111,7 +111,7 @@ def recorded_trainer(method, golden, images_root, tmp_path, monkeypatch, feature
         sentences = F.normalize(torch.from_numpy(source["fixed_embeddings"]).flatten(0, 1), dim=-1)
         monkeypatch.setattr(Encoder, "sentences", lambda self, texts: sentences[: len(texts)])
     order = np.load(golden / "inputs.npz")["batch_idx"].reshape(5, 16).tolist()
-    monkeypatch.setattr("trainers.tuner.epoch_order", lambda count, seed, epoch: order[epoch])
+    monkeypatch.setattr("trainers.features.epoch_order", lambda count, seed, epoch: order[epoch])
     monkeypatch.setattr("dassl.data.samplers.epoch_order", lambda count, seed, epoch: order[epoch])
     opts = [*SETTINGS, *RUNS[method][1], *extra, "MODEL.BACKBONE.PATH", golden / "model", "OUTPUT_DIR", tmp_path]
     opts += ["DATASET.NUM_SHOTS", -1, "DATASET.PROMPTS", images_root / "prompts.json", "FEATURES", features]
@@ -128,13 +128,14 @@ def recorded_trainer(method, golden, images_root, tmp_path, monkeypatch, feature
 def logits_on_test_images(trainer):
     items, _ = trainer.dm.dataset.test_of("all")
     with torch.no_grad():
-        features, _ = trainer.encoder.images(items, trainer.visual_prompt, "test", keep=trainer.image_tower_is_frozen)
-        return trainer.logits(features).numpy()
+        method = trainer.method
+        features, _ = trainer.encoder.images(items, method.visual_prompt(), "test", keep=method.image_tower_is_frozen)
+        return trainer.method.logits(features).numpy()
 
 
 def copy_start(trainer, run, names):
-    """Put the recorded start values into what is learned."""
-    state = trainer.learner.state_dict()
+    """Put the recorded start values into the trainable parameters."""
+    state = trainer.method.state_dict()
     for own, recorded in names.items():
         state[own].copy_(torch.from_numpy(run[f"init/{recorded}"]).reshape(state[own].shape))
 
@@ -147,11 +148,12 @@ def test_twenty_steps_equal_the_official_code(method, features, golden, images_r
     trainer, run = recorded_trainer(method, golden, images_root, tmp_path, monkeypatch, features)
     steps = json.loads((golden / "runs" / f"{RUNS[method][0]}.json").read_text())["steps"]
     names = LEARNED[method]
-    assert set(trainer.learner.state_dict()) == set(names)
-    if trainer.context is not None:
-        length = trainer.context.tokens.ids.shape[1]
-        np.testing.assert_array_equal(trainer.context.tokens.ids, run["tokenized_prompts"][:, :length])
-        np.testing.assert_allclose(trainer.context.ctx.detach(), run[f"init/{CTX}"], atol=1e-7)
+    assert set(trainer.method.state_dict()) == set(names)
+    if "context.ctx" in names:
+        context = trainer.method.context
+        length = context.tokens.ids.shape[1]
+        np.testing.assert_array_equal(context.tokens.ids, run["tokenized_prompts"][:, :length])
+        np.testing.assert_allclose(context.ctx.detach(), run[f"init/{CTX}"], atol=1e-7)
     copy_start(trainer, run, names)
     np.testing.assert_allclose(logits_on_test_images(trainer), run["logits_before"], atol=1e-3)
 
@@ -160,7 +162,7 @@ def test_twenty_steps_equal_the_official_code(method, features, golden, images_r
     def recording():
         lr, summary = trainer.get_current_lr(), {name: meter.val for name, meter in trainer._meters.meters.items()}
         update()
-        done.append((lr, summary, {name: value.clone() for name, value in trainer.learner.state_dict().items()}))
+        done.append((lr, summary, {name: value.clone() for name, value in trainer.method.state_dict().items()}))
 
     trainer.update = recording
     trainer.train()
@@ -196,11 +198,11 @@ def test_first_step_of_prograd_equals_the_official_code(golden, images_root, tmp
     np.testing.assert_allclose(logits_on_test_images(trainer), run["logits_before"], atol=1e-3)
     trainer.epoch = 0
     batch = next(iter(trainer.epoch_batches()))
-    logits, ce, kl = trainer.parts(batch)
+    logits, ce, kl = trainer.method.parts(batch["features"], batch["label"])
     np.testing.assert_allclose(logits.detach(), run["train_logits"][0], atol=1e-3)
     assert ce.item() == pytest.approx(step["ce"], rel=1e-4)
     assert kl.item() == pytest.approx(step["kl_loss"], rel=1e-4)
-    (gradient,) = torch.autograd.grad(ce, trainer.context.ctx)
+    (gradient,) = torch.autograd.grad(ce, trainer.method.context.ctx)
     assert gradient.norm().item() == pytest.approx(step["a_grad_norm"], rel=1e-3)
 
 
@@ -208,5 +210,5 @@ def test_first_step_of_prograd_equals_the_official_code(golden, images_root, tmp
 def test_zero_shot_equals_the_official_code(method, golden, images_root, tmp_path, monkeypatch):
     trainer, run = recorded_trainer(method, golden, images_root, tmp_path, monkeypatch)
     expected = run["text_features"] / np.linalg.norm(run["text_features"], axis=1, keepdims=True)
-    np.testing.assert_allclose(trainer.text_features(), expected, atol=1e-5)
+    np.testing.assert_allclose(trainer.method.text_features(), expected, atol=1e-5)
     np.testing.assert_allclose(logits_on_test_images(trainer), run["logits_test"], atol=1e-3)

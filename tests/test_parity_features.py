@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from configs import Choice, build_cfg
-from dassl.data.datasets import Datum
-from dassl.engine import TRAINER_REGISTRY, TrainerBase
-from trainers.precision import Precision
+from dassl.engine import TRAINER_REGISTRY
+from trainers.method import Setup
+from trainers.registry import METHOD_REGISTRY
 
 DATA = Path(__file__).parent / "data"
 RECORDED = {name: torch.from_numpy(value) for name, value in np.load(DATA / "parity_features.npz").items()}
@@ -24,54 +24,45 @@ LABELS, TEST_LABELS = torch.tensor(ABOUT["labels"]), torch.tensor(ABOUT["test_la
 BATCHES = 4  # of four images in each epoch
 
 
-class Loader:
-    """Stands in for the loader of the training images."""
-
-    batch_size, drop_last, sampler = 4, True, None
-
-    def __init__(self, labels):
-        self.dataset = SimpleNamespace(data_source=[Datum(label=label) for label in labels])
-
-    def __len__(self):
-        return BATCHES
-
-
-@pytest.fixture
-def recorded(tmp_path):
-    """Builds a method whose features, texts and batches are the recorded ones."""
-
-    def _recorded(name, order=tuple(range(16)), opts=()):
-        cls = TRAINER_REGISTRY.get(name)
-        method = cls.__new__(cls)
-        TrainerBase.__init__(method)
-        opts = ["TEST.NO_TEST", "True", *map(str, opts)]
-        method.cfg = build_cfg(Choice(name, published=True, opts=opts))
-        method.device, method.output_dir = torch.device("cpu"), str(tmp_path)
-        method.max_epoch, method.best_result = method.cfg.OPTIM.MAX_EPOCH, 0.0
-        method.precision = Precision("fp32", method.device)
-        method.classnames = ["glioma tumor", "meningioma tumor", "normal brain", "pituitary tumor"]
-        method.backbone = SimpleNamespace(
-            name="recorded", embed_dim=512, logit_scale=ABOUT["logit_scale"], set_text_dropout=lambda on: None
-        )
-        order = list(order)
-        method.train_loader_x = Loader(LABELS[order].tolist())
-        method.training_features = lambda: (RECORDED["train_features"][order], LABELS[order])
-        method.validation_features = lambda: (RECORDED["val_features"], LABELS)
-        method._text = RECORDED["text_weights"].T
-        method.learner = method.build_prompts()
-        return method
-
-    return _recorded
+def recorded(name, order=tuple(range(16)), opts=()):
+    """A method in its published variant on the recorded text features, and its configuration and data."""
+    cfg = build_cfg(Choice(name, published=True, opts=[*map(str, opts)]))
+    order = list(order)
+    setup = Setup(
+        backbone=SimpleNamespace(embed_dim=512, logit_scale=ABOUT["logit_scale"]),
+        encoder=SimpleNamespace(sentences=lambda texts: RECORDED["text_weights"].T),
+        classnames=["glioma tumor", "meningioma tumor", "normal brain", "pituitary tumor"],
+        labels=LABELS[order],
+        epochs=cfg.OPTIM.MAX_EPOCH,
+        steps_per_epoch=BATCHES,
+    )
+    data = SimpleNamespace(
+        training=lambda views: (RECORDED["train_features"][order], LABELS[order]),
+        validation=lambda: (RECORDED["val_features"], LABELS),
+    )
+    return METHOD_REGISTRY.get(name)(setup, TRAINER_REGISTRY.get(name).parse_settings(cfg)), cfg, data
 
 
-def train_on(method, batches):
-    """Train on the recorded batches (epochs, batches, images)."""
-    method.optim, method.sched = method.build_optimization()
-    method.register_model("prompt_learner", method.learner, method.optim, method.sched)
-    method.epoch_batches = lambda: [
-        {"features": RECORDED["train_features"][chosen], "label": LABELS[chosen]} for chosen in batches[method.epoch]
-    ]
-    method.train()
+def train_on(method, cfg, data, batches):
+    """Train on the recorded batches (epochs, batches, images); returns the losses."""
+    optimizer, schedule = method.build_optimization(cfg.OPTIM)
+    losses = []
+    method.before_training(data)
+    for epoch in range(method.epochs):
+        method.before_epoch(epoch, optimizer)
+        for chosen in batches[epoch]:
+            _, parts = method.training_step({"features": RECORDED["train_features"][chosen], "label": LABELS[chosen]})
+            optimizer.zero_grad()
+            sum(parts.values()).backward()
+            optimizer.step()
+            losses.append(sum(parts.values()).item())
+            if method.schedule_per_step:
+                schedule.step()
+        if not method.schedule_per_step:
+            schedule.step()
+        method.after_epoch(epoch)
+    method.after_training(data)
+    return losses
 
 
 def logits_on_test_images(method):
@@ -85,70 +76,68 @@ def accuracy(logits):
 
 def assert_chosen_and_tested(method, expected, recorded_logits):
     """The recorded α and β were chosen, and give the recorded logits."""
-    assert method.learner.alpha.item() == pytest.approx(expected["best_alpha"], rel=1e-6)
-    assert method.learner.beta.item() == pytest.approx(expected["best_beta"], rel=1e-6)
+    assert method.cache.alpha.item() == pytest.approx(expected["best_alpha"], rel=1e-6)
+    assert method.cache.beta.item() == pytest.approx(expected["best_beta"], rel=1e-6)
     logits = logits_on_test_images(method)
     torch.testing.assert_close(logits, RECORDED[recorded_logits], atol=1e-3, rtol=0)
     assert accuracy(logits) == expected["acc"]
 
 
-def test_clip_adapter(recorded):
+def test_clip_adapter():
     expected = ABOUT["CLIPAdapter"]
-    method = recorded("CLIPAdapter", opts=["OPTIM.MAX_EPOCH", 5])
+    method, cfg, data = recorded("CLIPAdapter", opts=["OPTIM.MAX_EPOCH", 5])
     with torch.no_grad():
-        method.learner[0].weight.copy_(RECORDED["adapter_narrow"])
-        method.learner[2].weight.copy_(RECORDED["adapter_wide"])
-    train_on(method, torch.tensor(expected["batches"]).view(5, BATCHES, 4))
-    np.testing.assert_allclose([value for _, value in method.history["train/loss"]], expected["loss"], rtol=1e-4)
+        method.adapter[0].weight.copy_(RECORDED["adapter_narrow"])
+        method.adapter[2].weight.copy_(RECORDED["adapter_wide"])
+    losses = train_on(method, cfg, data, torch.tensor(expected["batches"]).view(5, BATCHES, 4))
+    np.testing.assert_allclose(losses, expected["loss"], rtol=1e-4)
     logits = logits_on_test_images(method)
     torch.testing.assert_close(logits, RECORDED["adapter_logits"], atol=1e-3, rtol=0)
     assert accuracy(logits) == expected["acc"]
 
 
-def test_tip_adapter(recorded):
-    method, expected = recorded("TipAdapter"), ABOUT["TipAdapter"]
-    method.fit()
-    assert_chosen_and_tested(method, expected, "tip_logits")
+def test_tip_adapter():
+    method, _, data = recorded("TipAdapter")
+    method.fit(data)
+    assert_chosen_and_tested(method, ABOUT["TipAdapter"], "tip_logits")
 
 
-def test_tip_adapter_f(recorded, monkeypatch):
+def test_tip_adapter_f():
     """Ten trainings of five epochs, one after the other on the same keys; then the search."""
     expected = ABOUT["TipAdapterF"]
-    method = recorded("TipAdapterF", expected["cache_order"], ["OPTIM.MAX_EPOCH", 5])
-    train_on(method, torch.tensor(expected["batches"]).view(50, BATCHES, 4))
-    losses = [value for _, value in method.history["train/loss"]]
+    method, cfg, data = recorded("TipAdapterF", expected["cache_order"], ["OPTIM.MAX_EPOCH", 5])
+    losses = train_on(method, cfg, data, torch.tensor(expected["batches"]).view(50, BATCHES, 4))
     np.testing.assert_allclose(losses, expected["loss"], rtol=1e-4)
-    torch.testing.assert_close(method.learner.keys.detach(), RECORDED["tipf_keys"], atol=1e-4, rtol=0)
+    torch.testing.assert_close(method.cache.keys.detach(), RECORDED["tipf_keys"], atol=1e-4, rtol=0)
     assert_chosen_and_tested(method, expected, "tipf_logits")
 
 
-def test_linear_probe(recorded):
+def test_linear_probe():
     """The strengths tried are the recorded ones; published, the better one of the last two is reported."""
-    method, expected = recorded("LinearProbe"), ABOUT["LinearProbe"]
-    method.fit()
+    (method, _, data), expected = recorded("LinearProbe"), ABOUT["LinearProbe"]
+    method.fit(data)
     np.testing.assert_allclose([c for c, _, _ in method.fits], expected["C_trace"], rtol=1e-9)
     np.testing.assert_allclose([score for _, score, _ in method.fits], expected["val_acc"], atol=1e-9)
     for (_, _, model), predicted in zip(method.fits, RECORDED["lp_test_pred"].numpy(), strict=True):
         # A weak regularisation leaves the optimum flat: two versions of a solver may end at different places of it.
         assert (model.predict(RECORDED["test_features"].numpy()) == predicted).mean() >= 0.95
-    torch.testing.assert_close(method.learner.weight, RECORDED["lp_coef_last"][0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(method.linear.weight, RECORDED["lp_coef_last"][0], atol=1e-3, rtol=0)
     assert accuracy(logits_on_test_images(method)) == expected["acc"]
 
 
-def test_lp_plus_plus(recorded, monkeypatch):
-    method, expected = recorded("LPpp", opts=["OPTIM.MAX_EPOCH", 20]), ABOUT["LPpp"]
-    method.learner.bias.copy_(RECORDED["lpp_bias"])
+def test_lp_plus_plus(monkeypatch):
+    (method, _, data), expected = recorded("LPpp", opts=["OPTIM.MAX_EPOCH", 20]), ABOUT["LPpp"]
+    method.linear.bias.copy_(RECORDED["lpp_bias"])
     rates = []
     start = method.start
     monkeypatch.setattr(method, "start", lambda *args: rates.append(start(*args)) or rates[-1])
     seen = []
     logits = method.logits
-    monkeypatch.setattr(method, "logits", lambda f: seen.append(method.learner.alpha.tolist()) or logits(f))
-    method.fit()
+    monkeypatch.setattr(method, "logits", lambda f: seen.append(method.alpha.tolist()) or logits(f))
+    losses = method.fit(data)
     assert rates[0] == pytest.approx((expected["lr_w"], expected["lr_alpha"]), rel=1e-4)
     assert seen[0][0] == pytest.approx(expected["init_alpha"], rel=1e-5)
     np.testing.assert_allclose(seen[0::2], expected["alpha_per_epoch"], rtol=1e-3)  # before each step
-    losses = [value for _, value in method.history["train/loss"]]
     np.testing.assert_allclose(losses, expected["loss"], rtol=1e-4)
     assert accuracy(logits_on_test_images(method)) == expected["acc"]
 

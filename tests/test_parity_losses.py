@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from configs import Choice, build_cfg
 from trainers.biomedcoop import BiomedCoOp, select
 from trainers.kgcoop import KgCoOp
 from trainers.losses import kl_to_teacher, soft_cross_entropy
+from trainers.method import Setup
 
 DATA = Path(__file__).parent / "data"
 RUN = {name: torch.from_numpy(value) for name, value in np.load(DATA / "parity_prompts.npz").items()}
@@ -24,13 +24,26 @@ FEATURES = {name: torch.from_numpy(value) for name, value in np.load(DATA / "par
 SCALE = 85.23231506347656
 
 
-def stand_in(cls, text, opts=()):
-    """A method without towers: its text features are given, and batches carry image features."""
-    method = cls.__new__(cls)
-    method.cfg = build_cfg(Choice(cls.__name__, opts=[str(opt) for opt in opts]))
-    method.backbone = SimpleNamespace(logit_scale=SCALE)
-    method.text_features = lambda: text
-    return method
+class RecordedText:
+    """Stands in for the learned context: its text features are given."""
+
+    def __init__(self, text):
+        self.features = lambda: text
+        self.set_classes = lambda classnames: None
+
+
+def on_recorded_text(cls, text, **settings):
+    """A prompt learner without towers: its text features are given, and batches hold image features."""
+
+    class OnRecordedText(cls):
+        def build(self):
+            self.context = RecordedText(text)
+
+        def set_classes(self, classnames):
+            pass
+
+    setup = Setup(SimpleNamespace(logit_scale=SCALE), SimpleNamespace(), [], torch.tensor([]))
+    return OnRecordedText(setup, cls.Config(**settings))
 
 
 def batch_of(step):
@@ -65,22 +78,22 @@ def test_zero_shot_and_ensemble():
 
 
 def test_first_step_of_kgcoop():
-    method = stand_in(KgCoOp, F.normalize(RUN["KgCoOp_text_features_raw_before"], dim=-1), ["TRAINER.KGCOOP.W", 2.0])
+    method = on_recorded_text(KgCoOp, F.normalize(RUN["KgCoOp_text_features_raw_before"], dim=-1), W=2.0)
     method.anchor = F.normalize(RUN["KgCoOp_kg_text_features"], dim=-1)
     step = STEPS["KgCoOp"][0]
-    logits, parts = method.loss(batch_of(step))
+    logits, parts = method.training_step(batch_of(step))
     torch.testing.assert_close(logits, RUN["KgCoOp_train_logits"][0], atol=1e-3, rtol=0)
     assert parts["kg"].item() == pytest.approx(step["kg_weighted"], abs=1e-5)
     assert sum(parts.values()).item() == pytest.approx(step["loss"], rel=1e-4)
 
 
 def test_first_step_of_biomed_coop():
-    opts = ["TRAINER.BIOMEDCOOP.SCCM_LAMBDA", 0.5, "TRAINER.BIOMEDCOOP.KDSP_LAMBDA", 0.25]
-    method = stand_in(BiomedCoOp, F.normalize(RUN["BiomedCoOp_text_features_raw_before"], dim=-1), opts)
+    text = F.normalize(RUN["BiomedCoOp_text_features_raw_before"], dim=-1)
+    method = on_recorded_text(BiomedCoOp, text, SCCM_LAMBDA=0.5, KDSP_LAMBDA=0.25)
     method.sentences = F.normalize(RUN["BiomedCoOp_fixed_embeddings"], dim=-1)
     method.teacher = F.normalize(method.sentences.mean(1), dim=-1)
     step = STEPS["BiomedCoOp"][0]
-    _, parts = method.loss(batch_of(step))
+    _, parts = method.training_step(batch_of(step))
     for name in ("ce", "sccm", "kdsp"):
         assert parts[name].item() == pytest.approx(step[name], rel=1e-3), name
     assert sum(parts.values()).item() == pytest.approx(step["loss"], rel=1e-4)

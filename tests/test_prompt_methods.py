@@ -1,6 +1,7 @@
 """What each prompt learner computes, against cases by hand or a few independent lines."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def given(trainer, images=4, classes=8):
     """Text and image features in place of the towers'; returns both and a batch."""
     width = trainer.backbone.embed_dim
     text, image = unit(classes, width, seed=1), unit(images, width, seed=2)
-    trainer.text_features = lambda: torch.tensor(text)
+    trainer.method.text_features = lambda: torch.tensor(text)
     labels = np.arange(images) % classes
     return text, image, {"features": torch.tensor(image), "label": torch.tensor(labels)}, labels
 
@@ -42,18 +43,18 @@ def cross_entropy(logits, labels):
 def test_kgcoop_loss(build):
     trainer = build("KgCoOp", opts=["TRAINER.KGCOOP.W", 3.0])
     text, image, batch, labels = given(trainer)
-    trainer.anchor = torch.tensor(unit(8, text.shape[1], seed=3))
-    logits, parts = trainer.loss(batch)
+    trainer.method.anchor = torch.tensor(unit(8, text.shape[1], seed=3))
+    logits, parts = trainer.method.training_step(batch)
     expected = trainer.backbone.logit_scale * image @ text.T
     np.testing.assert_allclose(logits, expected, rtol=1e-6)
     assert parts["ce"].item() == pytest.approx(cross_entropy(expected, labels), rel=1e-6)
-    assert parts["kg"].item() == pytest.approx(3 * (1 - (text * trainer.anchor.numpy()).sum(1).mean()), rel=1e-6)
+    assert parts["kg"].item() == pytest.approx(3 * (1 - (text * trainer.method.anchor.numpy()).sum(1).mean()), rel=1e-6)
 
 
 def test_kgcoop_starts_at_its_anchor(build):
     """Context and template are the same words: nothing to pull at in the first step."""
     trainer = build("KgCoOp")
-    _, parts = trainer.loss({"features": torch.eye(2, trainer.backbone.embed_dim), "label": torch.tensor([0, 1])})
+    _, parts = trainer.method.losses(torch.eye(2, trainer.backbone.embed_dim), torch.tensor([0, 1]))
     assert parts["kg"].item() == pytest.approx(0, abs=1e-5)
 
 
@@ -81,14 +82,15 @@ def test_prograd_projection_by_hand(gradient, general, weight, expected):
 def test_prograd_steps_along_the_projected_gradient(build, teacher):
     trainer = build("ProGrad", shots=2, opts=["TRAINER.PROGRAD.TEACHER", teacher, "TRAINER.PROGRAD.T", 2.0])
     with torch.no_grad():
-        trainer.context.ctx.add_(0.05 * torch.randn(trainer.context.ctx.shape, generator=torch.manual_seed(0)))
+        context = trainer.method.context.ctx
+        context.add_(0.05 * torch.randn(context.shape, generator=torch.manual_seed(0)))
     trainer.epoch = 0
     batch = next(iter(trainer.epoch_batches()))
-    _, ce, kl = trainer.parts(batch)
-    along_ce = torch.autograd.grad(ce, trainer.context.ctx, retain_graph=True)[0]
-    along_kl = torch.autograd.grad(kl, trainer.context.ctx)[0]
-    _, parts = trainer.loss(batch)
-    (found,) = torch.autograd.grad(parts["ce"], trainer.context.ctx)
+    _, ce, kl = trainer.method.parts(batch["features"], batch["label"])
+    along_ce = torch.autograd.grad(ce, trainer.method.context.ctx, retain_graph=True)[0]
+    along_kl = torch.autograd.grad(kl, trainer.method.context.ctx)[0]
+    _, parts = trainer.method.training_step(batch)
+    (found,) = torch.autograd.grad(parts["ce"], trainer.method.context.ctx)
     assert parts["ce"].item() == pytest.approx(ce.item(), rel=1e-6)
     torch.testing.assert_close(found, project(along_ce, along_kl, 1.0), atol=1e-6, rtol=1e-4)
     if teacher == "self":
@@ -97,19 +99,19 @@ def test_prograd_steps_along_the_projected_gradient(build, teacher):
 
 def test_cocoop_encodes_in_one_batch_what_a_loop_over_images_gives(build, monkeypatch):
     trainer = build("CoCoOp", shots=2)
-    backbone, context = trainer.backbone, trainer.context
+    backbone, context = trainer.backbone, trainer.method.context
     features = torch.tensor(unit(3, backbone.embed_dim), dtype=torch.float32)
     words = backbone.embed_tokens(context.tokens.ids)
     expected = []
     with torch.no_grad():
         for feature in features:
             prompts = words.clone()
-            prompts[:, 1:5] = context.ctx + context.meta_net(feature)
+            prompts[:, 1:5] = context.ctx + trainer.method.meta_net(feature)
             text = F.normalize(backbone.encode_text(prompts, context.tokens.mask), dim=-1)
             expected.append(backbone.logit_scale * text @ feature)
-        torch.testing.assert_close(trainer.logits(features), torch.stack(expected), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(trainer.method.logits(features), torch.stack(expected), atol=1e-4, rtol=1e-4)
         monkeypatch.setitem(cocoop.TEST_PROMPTS, "cpu", 16)  # two images at a time
-        torch.testing.assert_close(trainer.logits(features), torch.stack(expected), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(trainer.method.logits(features), torch.stack(expected), atol=1e-4, rtol=1e-4)
 
 
 def test_biomed_coop_selection_by_hand():
@@ -125,9 +127,9 @@ def test_biomed_coop_loss(build):
     trainer = build("BiomedCoOp", opts=pairs)
     text, image, batch, labels = given(trainer)
     sentences = unit(8, 6, text.shape[1], seed=4)
-    trainer.sentences = torch.tensor(sentences)
-    trainer.teacher = torch.tensor(unit(8, text.shape[1], seed=5))
-    _, parts = trainer.loss(batch)
+    trainer.method.sentences = torch.tensor(sentences)
+    trainer.method.teacher = torch.tensor(unit(8, text.shape[1], seed=5))
+    _, parts = trainer.method.training_step(batch)
     scale = trainer.backbone.logit_scale
     scores = np.array([(scale * image @ sentences[:, i].T).max(1).mean() for i in range(6)])
     kept = np.abs((scores - scores.mean()) / scores.std(ddof=1)) <= 1.0
@@ -136,7 +138,7 @@ def test_biomed_coop_loss(build):
     chosen /= np.linalg.norm(chosen, axis=1, keepdims=True)
     log_p, log_q = log_softmax(scale * image @ text.T), log_softmax(scale * image @ chosen.T)
     assert parts["ce"].item() == pytest.approx(cross_entropy(scale * image @ text.T, labels), rel=1e-6)
-    assert parts["sccm"].item() == pytest.approx(2 * ((text - trainer.teacher.numpy()) ** 2).mean(), rel=1e-6)
+    assert parts["sccm"].item() == pytest.approx(2 * ((text - trainer.method.teacher.numpy()) ** 2).mean(), rel=1e-6)
     assert parts["kdsp"].item() == pytest.approx(3 * (np.exp(log_q) * (log_q - log_p)).sum() / 32, rel=1e-6)
 
 
@@ -169,32 +171,36 @@ def test_deep_prompts_against_a_loop_over_the_blocks(build, method):
     images = trainer.train_loader_x.dataset
     pixels = torch.stack([images.load(k, 0)["img"] for k in range(2)])
     depth = {"MaPLe": 3, "PromptSRC": 6, "VPTDeep": 6, "DPT": 1}[method]
-    assert trainer.visual_prompt.values.shape[:2] == (depth, 4)
-    assert trainer.visual_prompt.placement == "insert"
+    assert trainer.method.visual_prompt().values.shape[:2] == (depth, 4)
+    assert trainer.method.visual_prompt().placement == "insert"
     with torch.no_grad():
         if method == "VPTDeep":
-            tokens = trainer.backbone.tokenize([f"a photo of a {name}." for name in trainer.classnames])
+            tokens = trainer.backbone.tokenize([f"a photo of a {name}." for name in trainer.method.classnames])
             words, deep, mask = trainer.backbone.embed_tokens(tokens.ids), [], tokens.mask
         else:
-            words, mask, deep = trainer.context(), trainer.context.tokens.mask, trainer.context.deep
+            words, mask, deep = (
+                trainer.method.context(),
+                trainer.method.context.tokens.mask,
+                trainer.method.context.deep,
+            )
             assert (deep is None) == (method == "DPT")
             deep = [] if deep is None else deep
-        image_tokens = trainer.visual_prompt.values
+        image_tokens = trainer.method.visual_prompt().values
         if method == "MaPLe":  # layer by layer from the text context
-            layers = [trainer.context.ctx, *deep]
-            by_hand = [c @ p.weight.T + p.bias for c, p in zip(layers, trainer.projections, strict=True)]
+            layers = [trainer.method.context.ctx, *deep]
+            by_hand = [c @ p.weight.T + p.bias for c, p in zip(layers, trainer.method.projections, strict=True)]
             torch.testing.assert_close(image_tokens, torch.stack(by_hand))
         expected = towers_by_hand(trainer, words, mask, deep, pixels, image_tokens)
-        found = trainer.logits(trainer.image_features({"img": pixels}))
+        found = trainer.method.logits(trainer.method.encode_images(pixels))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_maple_learns_in_no_more_layers_than_both_towers_have(build):
     shallow = build("MaPLe", opts=["TRAINER.MAPLE.PROMPT_DEPTH", 1])
-    assert shallow.context.deep is None
-    assert len(shallow.projections) == 1
+    assert shallow.method.context.deep is None
+    assert len(shallow.method.projections) == 1
     deep = build("MaPLe")
-    assert len(deep.projections) == deep.backbone.text_depth == 3 < deep.backbone.vision_depth
+    assert len(deep.method.projections) == deep.backbone.text_depth == 3 < deep.backbone.vision_depth
 
 
 def test_promptsrc_losses(build):
@@ -202,14 +208,13 @@ def test_promptsrc_losses(build):
     text, image, batch, labels = given(trainer)
     frozen = unit(4, text.shape[1], seed=6)
     teacher = unit(8, text.shape[1], seed=7)
-    trainer.teacher = torch.tensor(teacher, dtype=torch.float32)
-    trainer.backbone = type(trainer.backbone).__new__(type(trainer.backbone))  # a stand-in: only these are asked for
-    torch.nn.Module.__init__(trainer.backbone)
-    trainer.backbone.logit_scale = 13.0
-    trainer.backbone.encode_image = lambda pixels: torch.tensor(5 * frozen)
-    trainer.text_features = lambda: torch.tensor(text, dtype=torch.float32)
+    trainer.method.teacher = torch.tensor(teacher, dtype=torch.float32)
+    trainer.method.setup.backbone = SimpleNamespace(
+        logit_scale=13.0, encode_image=lambda pixels: torch.tensor(5 * frozen)
+    )
+    trainer.method.text_features = lambda: torch.tensor(text, dtype=torch.float32)
     batch = {**batch, "features": batch["features"].float(), "img": None}
-    _, parts = trainer.loss(batch)
+    _, parts = trainer.method.training_step(batch)
     log_p, log_q = log_softmax(13 * image @ text.T), log_softmax(13 * frozen @ teacher.T)
     assert parts["ce"].item() == pytest.approx(cross_entropy(13 * image @ text.T, labels), rel=1e-5)
     assert parts["text"].item() == pytest.approx(25 * np.abs(text - teacher).mean(), rel=1e-5)
@@ -234,13 +239,13 @@ def test_promptsrc_tests_the_average(build):
     opts = [*FEW, "TRAINER.PROMPTSRC.GPA_MEAN", 1.0, "TRAINER.PROMPTSRC.GPA_STD", 1.0, "OPTIM.WARMUP_EPOCH", -1]
     trainer = build("PromptSRC", opts=opts)
     seen = []
-    add = trainer.average.add
-    trainer.average.add = lambda module, weight: (
-        seen.append((module["tokens"].values.clone(), weight)) or add(module, weight)
+    add = trainer.method.average.add
+    trainer.method.average.add = lambda module, weight: (
+        seen.append((module.tokens.values.clone(), weight)) or add(module, weight)
     )
     trainer.train()
     (first, heavy), (last, light) = seen
     assert (heavy, light) == (1.0, pytest.approx(math.exp(-0.5)))
     expected = (heavy * first + light * last) / (heavy + light)
-    torch.testing.assert_close(trainer.tokens.values.detach(), expected)
+    torch.testing.assert_close(trainer.method.tokens.values.detach(), expected)
     assert not torch.allclose(expected, last, atol=1e-6)

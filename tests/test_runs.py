@@ -71,7 +71,7 @@ def test_text_dropout_changes_training_and_nothing_else(build, reference):
     assert not np.allclose(losses(trainer), reference, rtol=1e-3)
     trainer.set_model_mode("eval")
     with torch.no_grad():
-        assert torch.equal(trainer.text_features(), trainer.text_features())
+        assert torch.equal(trainer.method.text_features(), trainer.method.text_features())
     assert not trainer.backbone.model.visual.training
 
 
@@ -109,13 +109,13 @@ def test_last_incomplete_batch_is_dropped_only_if_there_is_a_whole_one(build):
 def test_twenty_steps_equal_a_loop_of_a_few_lines(build):
     """An independent version: prompts padded to the context length, open_clip's own text tower, plain SGD."""
     trainer = build("BiomedDPT", shots=4, opts=EPOCHS)
-    net, settings = trainer.backbone.model, trainer.settings
-    names = trainer.classnames
-    ids = trainer.backbone.tokenize([trainer.prompts.template.format(n) for n in names]).ids
+    net, settings = trainer.backbone.model, trainer.method.config
+    names = trainer.method.classnames
+    ids = trainer.backbone.tokenize([trainer.method.prompts.template.format(n) for n in names]).ids
     ids = F.pad(ids, (0, trainer.backbone.context_length - ids.shape[1]))
     words = net.text.transformer.embeddings.word_embeddings(ids).detach()
     context = words[0, 1:6].clone().requires_grad_(True)
-    sentences = [F.normalize(trainer.backbone.encode_sentences(trainer.prompts[n]), dim=-1) for n in names]
+    sentences = [F.normalize(trainer.backbone.encode_sentences(trainer.method.prompts[n]), dim=-1) for n in names]
     teacher = torch.stack([F.normalize(features.mean(0), dim=-1) for features in sentences])
     images = trainer.train_loader_x.dataset
     momentum, expected = torch.zeros_like(context), []
@@ -146,16 +146,16 @@ def test_twenty_steps_equal_a_loop_of_a_few_lines(build):
             expected.append(loss.item())
     assert len(expected) == 40
     np.testing.assert_allclose(losses(trainer), expected, rtol=1e-4)
-    torch.testing.assert_close(trainer.context.ctx.detach(), context.detach(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(trainer.method.context.ctx.detach(), context.detach(), atol=1e-4, rtol=0)
 
 
 def test_only_the_context_is_learned(build):
     trainer = build("BiomedDPT", shots=1, opts=["OPTIM.MAX_EPOCH", 2])
     before = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
-    context = trainer.context.ctx.detach().clone()
+    context = trainer.method.context.ctx.detach().clone()
     trainer.train()
-    assert trainer.learned_parameters == context.numel() == 5 * trainer.backbone.text_width
-    assert not torch.equal(trainer.context.ctx.detach(), context)
+    assert trainer.trainable_parameters == context.numel() == 5 * trainer.backbone.text_width
+    assert not torch.equal(trainer.method.context.ctx.detach(), context)
     assert all(torch.equal(value, before[name]) for name, value in trainer.backbone.state_dict().items())
 
 

@@ -29,7 +29,7 @@ def test_plan_has_every_cell_once():
 
 def test_untrained_methods_are_those_without_parameters(build):
     for name in METHODS:
-        assert (build(name).learned_parameters == 0) == (name in UNTRAINED)
+        assert (build(name).trainable_parameters == 0) == (name in UNTRAINED)
 
 
 def test_interval_by_hand():

@@ -1,41 +1,7 @@
 """The methods, one file each; importing this package registers them."""
 
-from trainers import (
-    biomedcoop,
-    biomeddpt,
-    clipadapter,
-    cliplora,
-    cocoop,
-    coop,
-    dpt,
-    kgcoop,
-    linearprobe,
-    lpplusplus,
-    maple,
-    prograd,
-    promptsrc,
-    tipadapter,
-    tipadapterf,
-    vpt,
-    zeroshot,
-)
+import pkgutil
+from importlib import import_module
 
-__all__ = [
-    "biomedcoop",
-    "biomeddpt",
-    "clipadapter",
-    "cliplora",
-    "cocoop",
-    "coop",
-    "dpt",
-    "kgcoop",
-    "linearprobe",
-    "lpplusplus",
-    "maple",
-    "prograd",
-    "promptsrc",
-    "tipadapter",
-    "tipadapterf",
-    "vpt",
-    "zeroshot",
-]
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

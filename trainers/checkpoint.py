@@ -1,6 +1,7 @@
-"""Files of what was learned: a few kilobytes, read without unpickling, refused where they do not belong."""
+"""Checkpoints: small files, read without unpickling, refused where they do not fit."""
 
 import json
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +13,49 @@ from dassl.utils import atomic_path, load_checkpoint
 
 FILE = "model.pth"
 STATE_FILE = "checkpoint.pth"
-# What CoOp-style code stores beside the context, all of it frozen: word embeddings, which follow from the class names,
-# and the zero-shot image tower.
+# Frozen weights that CoOp-style code stores beside the context: word embeddings, which follow from the class names, and
+# the zero-shot image tower.
+# Modules of a method whose weights were stored, or are stored by CoOp-style code, without the module's name.
+FORMER_ROOTS = ("context", "tokens", "adapter", "cache", "linear", "lora")
 DERIVED_KEYS = ("token_prefix", "token_suffix", "ZS_image_encoder.")
 
 
+def name_of_epoch(epoch: int) -> str:
+    """Where the checkpoint of an epoch, counted from 1, lies in a run's folder; the place that CoOp-style code uses."""
+    return f"prompt_learner/model.pth.tar-{epoch}"
+
+
 def save(path: Path, weights: dict, epoch: int, about: dict[str, Any]) -> None:
-    """Write learned weights with what they belong to, atomically."""
+    """Write weights, with what they belong to, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         torch.save({"about": about, "epoch": epoch, "state_dict": weights}, temporary)
 
 
 def find(directory: Path, epoch: int | None) -> Path:
-    """The checkpoint in a folder: its model.pth, or CoOp-style prompt_learner/model.pth.tar-<epoch>.
+    """The checkpoint in a run's folder: that of an epoch, if one is asked for and there, else model.pth.
 
     Raises:
         InputError: there is none.
     """
-    coop_style = directory / "prompt_learner" / f"model.pth.tar-{epoch}"
-    if epoch is not None and coop_style.is_file():
-        return coop_style
+    of_epoch = directory / name_of_epoch(epoch or 0)
+    if epoch is not None and of_epoch.is_file():
+        return of_epoch
     if (directory / FILE).is_file():
         return directory / FILE
-    tried = [directory / FILE] + ([coop_style] if epoch is not None else [])
+    tried = [directory / FILE] + ([of_epoch] if epoch is not None else [])
     places = " or ".join(f"'{path}'" for path in tried)
     raise InputError(f"no checkpoint at {places}; name the run's folder with --model-dir")
 
 
 def load_into(module: nn.Module, path: Path, identity: dict[str, Any], epoch: int | None = None) -> dict[str, Any]:
-    """Load learned weights into a module; returns what the file says of itself, for `compare`.
+    """Load a checkpoint into a module; returns what the file says about itself, for `compare`.
 
     Args:
         module: gets the weights.
         path: written by `save`, or by CoOp-style code.
-        identity: what the file must agree on where it says so: method and backbone.
-        epoch: the epoch the file must be of, if any was asked for.
+        identity: method and backbone; the file must agree if it names them.
+        epoch: the epoch of the file, if one was asked for.
 
     Raises:
         InputError: the checkpoint is of another method, backbone or epoch, or its weights do not fit.
@@ -57,20 +66,29 @@ def load_into(module: nn.Module, path: Path, identity: dict[str, Any], epoch: in
         raise InputError(f"checkpoint '{path}' is of epoch {stored['epoch']}, epoch {epoch} was asked for")
     weights = {k: v for k, v in stored.get("state_dict", {}).items() if not k.startswith(DERIVED_KEYS)}
     own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    weights = {_current_name(name, own): value for name, value in weights.items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if own != found:
-        raise InputError(f"checkpoint '{path}' holds {found}, but the method with these settings learns {own}")
+        raise InputError(f"checkpoint '{path}' holds {found}, but the method has {own} with these settings")
     module.load_state_dict(weights)
     return stored.get("about", {})
 
 
+def _current_name(name: str, own: Container[str]) -> str:
+    """The name in the module of a weight that older versions and CoOp-style code store without its prefix."""
+    if name in own:
+        return name
+    prefixed = [f"{prefix}.{name}" for prefix in FORMER_ROOTS if f"{prefix}.{name}" in own]
+    return prefixed[0] if prefixed else name
+
+
 def compare(about: dict[str, Any], classnames: list[str], settings: dict[str, Any], classes_matter: bool) -> None:
-    """Say in what a checkpoint's classes and settings differ from a run's.
+    """Print how the classes and settings of a checkpoint differ from those of a run.
 
     Args:
-        about: what the checkpoint says of itself; nothing, for one of CoOp-style code.
-        classnames, settings: the run's.
-        classes_matter: what was learned belongs to the classes that it was learned on.
+        about: what the checkpoint says about itself; empty for one of CoOp-style code.
+        classnames, settings: those of the run.
+        classes_matter: the checkpoint can only be used with the classes that it was trained on.
 
     Raises:
         InputError: the classes differ and matter.
@@ -78,12 +96,12 @@ def compare(about: dict[str, Any], classnames: list[str], settings: dict[str, An
     trained_on = about.get("classnames", classnames)
     if trained_on != classnames:
         if classes_matter:
-            raise InputError(f"the checkpoint was learned on the classes {trained_on}, this run has {classnames}")
-        print(f"note: learned on the classes {trained_on}, tested on {classnames}")
+            raise InputError(f"the checkpoint was trained on the classes {trained_on}, this run has {classnames}")
+        print(f"note: trained on the classes {trained_on}, tested on {classnames}")
     stored = json.loads(about.get("settings", "{}"))
     for key in sorted(stored.keys() & settings.keys()):
         if stored[key] != json.loads(json.dumps(settings[key])):
-            print(f"note: learned with {key} {stored[key]}, tested with {key} {settings[key]}")
+            print(f"note: trained with {key} {stored[key]}, tested with {key} {settings[key]}")
 
 
 def _check_identity(path: Path, about: dict[str, Any], identity: dict[str, Any]) -> None:
@@ -93,14 +111,14 @@ def _check_identity(path: Path, about: dict[str, Any], identity: dict[str, Any])
 
 
 def save_state(directory: Path, about: dict, parts: dict[str, Any], state: dict[str, Any]) -> None:
-    """Write all that an interrupted run needs to go on: the states of `parts`, and `state`."""
+    """Write what an interrupted run resumes from: the states of `parts`, and `state`."""
     states = {name: part.state_dict() for name, part in parts.items()}
     with atomic_path(directory / STATE_FILE) as temporary:
         torch.save({"about": about, **states, "state": state}, temporary)
 
 
 def load_state(directory: Path, identity: dict, parts: dict[str, Any]) -> dict[str, Any] | None:
-    """Restore an interrupted run's parts; None where there is nothing to go on from, or nothing usable."""
+    """Restore the parts of an interrupted run and return its `state`; None if there is no usable file."""
     path = directory / STATE_FILE
     if not path.is_file():
         return None

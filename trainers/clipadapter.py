@@ -1,40 +1,45 @@
 """A small network on image features."""
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from dassl.engine import TRAINER_REGISTRY
-from trainers.zeroshot import ZeroShot
+from trainers.frozen_text import FrozenText
+from trainers.registry import register_method
+from trainers.settings import setting
 
 
-@TRAINER_REGISTRY.register()
-class CLIPAdapter(ZeroShot):
+@register_method
+class CLIPAdapter(FrozenText):
     """CLIP-Adapter (Gao et al., arXiv 2110.04544, eq. 4 and 6): F' = RATIO · A(F) + (1 − RATIO) · F, text frozen, CE.
 
     A: two layers without biases, of width D / REDUCTION and D, with ReLUs. F' is not normalised again, as in the
-    published code. Settings beside ZeroShot's: RATIO, REDUCTION; SCHEDULE epoch, or step (the officially published
-    Biomed-DPT code: the cosine's period is counted in epochs and followed in steps, so the rate rises and falls).
+    published code.
     """
 
     learns = "two-layer adapter on image features"
-    numbers = 131_072
+    trainable_parameters = 131_072
     source = "arXiv 2110.04544"
-    checked = "official code: 20 steps"
-    choices = {**ZeroShot.choices, "SCHEDULE": ("epoch", "step")}
-    defaults = {**ZeroShot.defaults, "RATIO": 0.5, "REDUCTION": 4, "SCHEDULE": "epoch"}
+    verified_against = "official code: 20 steps"
 
-    def build_prompts(self) -> nn.Module:
-        self.schedule_per_step = self.settings.SCHEDULE == "step"
+    @dataclass
+    class Config(FrozenText.Config):
+        RATIO: float = setting(0.5, "share of the adapted feature", at_least=0, at_most=1)
+        REDUCTION: int = setting(4, "the hidden layer is narrower than the feature by this factor", at_least=1)
+        SCHEDULE: str = setting(
+            "epoch",
+            "update the learning rate every epoch, or every step (the official Biomed-DPT code: the cosine's period is "
+            "counted in epochs but followed in steps, so the rate rises and falls)",
+            choices=("epoch", "step"),
+        )
+
+    def build(self) -> None:
+        self.schedule_per_step = self.config.SCHEDULE == "step"
         width = self.backbone.embed_dim
-        narrow = width // self.settings.REDUCTION
-        return nn.Sequential(
+        narrow = width // self.config.REDUCTION
+        self.adapter = nn.Sequential(
             nn.Linear(width, narrow, bias=False), nn.ReLU(), nn.Linear(narrow, width, bias=False), nn.ReLU()
         )
 
-    def logits(self, features: Tensor) -> Tensor:
-        mixed = self.settings.RATIO * self.learner(features) + (1 - self.settings.RATIO) * features
-        return super().logits(mixed)
-
-    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = self.logits(self.image_features(batch))
-        return logits, {"ce": F.cross_entropy(logits, batch["label"])}
+    def logits(self, images: Tensor) -> Tensor:
+        return super().logits(self.config.RATIO * self.adapter(images) + (1 - self.config.RATIO) * images)

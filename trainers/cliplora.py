@@ -3,78 +3,79 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from clip import Backbone
-from dassl.engine import TRAINER_REGISTRY
+from clip import Backbone, Tower
 from trainers.lora import LoRA
-from trainers.zeroshot import ZeroShot
+from trainers.method import Method, Optimization
+from trainers.registry import register_method
+from trainers.settings import setting
 
-ENCODERS = {"both": ("text", "image"), "text": ("text",), "image": ("image",)}
-LAST_LR = 1e-6  # where the cosine ends
+ENCODERS: dict[str, tuple[Tower, ...]] = {"both": ("text", "image"), "text": ("text",), "image": ("image",)}
+LAST_LR = 1e-6  # at the end of the cosine
 
 
-@TRAINER_REGISTRY.register()
-class CLIPLoRA(ZeroShot):
+@register_method
+class CLIPLoRA(Method):
     """CLIP-LoRA (Zanella and Ben Ayed, arXiv 2405.18541): low-rank additions to attention weights, CE.
 
-    Settings beside ZeroShot's TEMPLATE: ENCODER both, text or image; PARAMS, which of the projections q, k and v;
-    RANK r and ALPHA, the additions are scaled by ALPHA / √r; DROPOUT on what enters them; ITERATIONS_PER_SHOT, steps
-    of training for each shot (0: OPTIM.MAX_EPOCH epochs).
+    The additions have rank RANK and are scaled by ALPHA / √RANK. AdamW, a cosine that is followed step by step.
     """
 
     learns = "low-rank additions to q, k, v in every block"
-    numbers = 221_184
+    trainable_parameters = 221_184
     source = "arXiv 2405.18541"
-    checked = "formula and schedule by hand"
+    verified_against = "formula and schedule by hand"
     schedule_per_step = True
-    choices = {"ENCODER": tuple(ENCODERS)}
-    defaults = {
-        "TEMPLATE": "a photo of a {}.",
-        "ENCODER": "both",
-        "PARAMS": "qkv",
-        "RANK": 2,
-        "ALPHA": 1.0,
-        "DROPOUT": 0.25,
-        "ITERATIONS_PER_SHOT": 500,
-        "PREC": "fp32",
-    }
+    reads = ("OPTIM.ADAM_BETA1", "OPTIM.ADAM_BETA2")
+
+    @dataclass
+    class Config(Method.Config):
+        TEMPLATE: str = setting("a photo of a {}.", "prompt; {} stands for the class name")
+        ENCODER: str = setting("both", "which towers are changed", choices=tuple(ENCODERS))
+        PARAMS: str = setting("qkv", "which projections of the attention are changed: letters of qkv")
+        RANK: int = setting(2, "rank of the additions", at_least=1)
+        ALPHA: float = setting(1.0, "the additions are scaled by ALPHA / √RANK", above=0)
+        DROPOUT: float = setting(0.25, "dropout on the input of the additions", at_least=0, at_most=1)
+        ITERATIONS_PER_SHOT: int = setting(
+            500, "training steps per shot; 0 for OPTIM.MAX_EPOCH epochs instead", at_least=0
+        )
 
     @classmethod
-    def refusal(cls, backbone: type[Backbone], cfg: CfgNode) -> str:
-        reason = super().refusal(backbone, cfg)
-        if cfg.TRAINER.CLIPLORA.ENCODER != "text" and not backbone.image_tokens:
+    def why_unsupported(cls, backbone: type[Backbone], config: Any, protocol: str) -> str:
+        if config.ENCODER != "text" and not backbone.image_tokens:
             return (
-                "CLIPLoRA changes the attention of transformer blocks, and the image tower of "
-                f"{cfg.MODEL.BACKBONE.NAME} is a convolutional network; with TRAINER.CLIPLORA.ENCODER text the text "
-                "tower alone is changed"
+                "CLIPLoRA changes the attention of transformer blocks, and the image tower of this backbone is a "
+                "convolutional network; with TRAINER.CLIPLORA.ENCODER text only the text tower is changed"
             )
-        return reason
+        return super().why_unsupported(backbone, config, protocol)
 
-    def build_prompts(self) -> nn.Module:
-        settings = self.settings
-        if settings.ITERATIONS_PER_SHOT:
-            steps = settings.ITERATIONS_PER_SHOT * self.cfg.DATASET.NUM_SHOTS
-            self.max_epoch = max(1, round(steps / self.steps_per_epoch))
-        blocks = [b for tower in ENCODERS[settings.ENCODER] for b in self.backbone.attention_projections(tower)]
-        chosen = [block[name] for block in blocks for name in settings.PARAMS]
-        self.lora = LoRA(chosen, settings.RANK, settings.ALPHA / math.sqrt(settings.RANK), settings.DROPOUT)
-        return self.lora
+    def build(self) -> None:
+        config = self.config
+        blocks = [b for tower in ENCODERS[config.ENCODER] for b in self.backbone.attention_projections(tower)]
+        chosen = [block[name] for block in blocks for name in config.PARAMS]
+        self.lora = LoRA(chosen, config.RANK, config.ALPHA / math.sqrt(config.RANK), config.DROPOUT)
 
-    def build_optimization(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        betas = self.cfg.OPTIM.ADAM_BETA1, self.cfg.OPTIM.ADAM_BETA2
-        rate, decay = self.cfg.OPTIM.LR, self.cfg.OPTIM.WEIGHT_DECAY
-        optimizer = torch.optim.AdamW(self.learner.parameters(), rate, betas, weight_decay=decay)
-        steps = self.max_epoch * self.steps_per_epoch
+    @property
+    def epochs(self) -> int:
+        steps = self.config.ITERATIONS_PER_SHOT * self.setup.shots
+        return max(1, round(steps / self.setup.steps_per_epoch)) if steps else self.setup.epochs
+
+    def build_optimization(self, optim: CfgNode) -> Optimization:
+        betas = optim.ADAM_BETA1, optim.ADAM_BETA2
+        optimizer = torch.optim.AdamW(self.parameters(), optim.LR, betas, weight_decay=optim.WEIGHT_DECAY)
+        steps = self.epochs * self.setup.steps_per_epoch
         return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, LAST_LR)
 
     @property
     def image_tower_is_frozen(self) -> bool:
-        return self.settings.ENCODER == "text"
+        return self.config.ENCODER == "text"
 
     @contextlib.contextmanager
     def adapted(self) -> Iterator[None]:
@@ -82,16 +83,13 @@ class CLIPLoRA(ZeroShot):
             yield
 
     def set_classes(self, classnames: list[str]) -> None:
-        texts = self.template_texts(classnames)
-        self._tokens = self.backbone.tokenize(texts)
-        self._text = self.encoder.sentences(texts) if self.settings.ENCODER == "image" else None
+        super().set_classes(classnames)
+        self._tokens = self.backbone.tokenize([self.config.TEMPLATE.format(name) for name in classnames])
+        frozen = self.config.ENCODER == "image"
+        self._text = self.template_features(self.config.TEMPLATE, classnames) if frozen else None
 
     def text_features(self) -> Tensor:
         if self._text is not None:
             return self._text
         words = self.backbone.embed_tokens(self._tokens.ids)
         return F.normalize(self.backbone.encode_text(words, self._tokens.mask), dim=-1)
-
-    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = self.logits(self.image_features(batch))
-        return logits, {"ce": F.cross_entropy(logits, batch["label"])}

@@ -2,46 +2,40 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp
+from trainers.registry import register_method
 
 TEST_PROMPTS = {"cpu": 64, "cuda": 4096}  # prompts encoded at a time when many images are tested
 
 
-@TRAINER_REGISTRY.register()
+@register_method
 class CoCoOp(CoOp):
     """Conditional context optimisation (Zhou et al., arXiv 2203.05557, eq. 3).
 
-    A small network turns each image's feature into a vector that is added to every token of the context; the text
-    tower runs on B·C prompts, in one batch. Settings: CoOp's.
+    A small network maps each image's feature to a vector that is added to every token of the context. The text tower
+    encodes B·C prompts in one batch.
     """
 
     learns = "text context, meta-network"
-    numbers = 44_832
+    trainable_parameters = 44_832
     source = "arXiv 2203.05557"
     stackable = False
 
-    def build_prompts(self) -> nn.Module:
-        learner = super().build_prompts()
+    def build(self) -> None:
+        super().build()
         hidden = self.backbone.embed_dim // 16
-        learner.meta_net = nn.Sequential()
-        learner.meta_net.add_module("linear1", nn.Linear(self.backbone.embed_dim, hidden))
-        learner.meta_net.add_module("relu", nn.ReLU())
-        learner.meta_net.add_module("linear2", nn.Linear(hidden, self.backbone.text_width))
-        return learner
+        self.meta_net = nn.Sequential()
+        self.meta_net.add_module("linear1", nn.Linear(self.backbone.embed_dim, hidden))
+        self.meta_net.add_module("relu", nn.ReLU())
+        self.meta_net.add_module("linear2", nn.Linear(hidden, self.backbone.text_width))
 
-    def logits(self, features: Tensor) -> Tensor:
-        size = len(features)
+    def logits(self, images: Tensor) -> Tensor:
+        size = len(images)
         if not torch.is_grad_enabled():
-            size = max(1, TEST_PROMPTS.get(self.device.type, 64) // len(self.classnames))
-        return torch.cat([self._logits(part) for part in features.split(size)])
+            size = max(1, TEST_PROMPTS.get(images.device.type, 64) // len(self.classnames))
+        return torch.cat([self._logits(part) for part in images.split(size)])
 
-    def _logits(self, features: Tensor) -> Tensor:
-        text = self.context.features(shift=self.context.meta_net(features))
-        return self.backbone.logit_scale * torch.einsum("bd,bcd->bc", features, text)
-
-    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = self.logits(self.image_features(batch))
-        return logits, {"ce": F.cross_entropy(logits, batch["label"])}
+    def _logits(self, images: Tensor) -> Tensor:
+        text = self.context.features(shift=self.meta_net(images))
+        return self.backbone.logit_scale * torch.einsum("bd,bcd->bc", images, text)

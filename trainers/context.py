@@ -1,4 +1,4 @@
-"""The learnable text context: a few word embeddings that take the place of a prompt's first words."""
+"""The learned text context: a few word embeddings that replace the first words of a prompt."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -20,19 +20,21 @@ class TextContext(nn.Module):
         backbone: frozen; its tokeniser and word embeddings are used.
         classnames: C names.
         prefix: words before the class name.
-        suffix: what follows the class name, with its leading space if there is one (" in the brain." or ".").
-        n_ctx: number of learned tokens; 0 for as many as the prefix has words. A prefix with more tokens keeps the
-            rest as frozen text.
-        random_init: start from N(0, 0.02²) instead of from the prefix's own embeddings.
-        class_specific: one context per class, (C, n_ctx, W), instead of one for all, (n_ctx, W).
-        position: of the class name: at the "end" of the context, in its "middle" (after the first half of it), or
-            in "front" of it. All tokens of a class name move, however many it has.
-        depth: J, how many layers of the text tower the context reaches; beyond 1, layers 2 … J have learned tokens of
-            their own in its places, `deep` (J - 1, n_ctx, W), which start from N(0, 0.02²).
+        suffix: text after the class name, with its leading space if there is one (" in the brain." or ".").
+        n_ctx: number of learned tokens; 0 for as many as the prefix has words. Further tokens of it stay frozen.
+        random_init: start from N(0, 0.02²) instead of the prefix's own embeddings.
+        class_specific: one context per class, (C, n_ctx, W), instead of one for all classes, (n_ctx, W).
+        position: where the class name stands: at the "end" of the context, in its "middle" (after the first half), or
+            in "front" of it.
+        depth: J, in how many layers of the text tower the context is learned. For J > 1, the layers 2 … J have their
+            own learned tokens in the same places, `deep` (J - 1, n_ctx, W), which start from N(0, 0.02²).
 
     Raises:
         InputError: unknown position, more learned tokens than the prefix has, a prompt beyond the context length.
     """
+
+    _frozen: Tensor
+    _places: Tensor
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class TextContext(nn.Module):
         self.set_classes(classnames)
 
     def set_classes(self, classnames: list[str]) -> None:
-        """Rebuild the prompts for other class names, with the learned context as it is."""
+        """Build the prompts of other class names; the learned context does not change."""
         if self.ctx.dim() == 3 and len(classnames) != len(self.ctx):
             raise InputError(
                 f"a class-specific context (CSC) of {len(self.ctx)} classes cannot serve {len(classnames)} others"
@@ -89,9 +91,9 @@ class TextContext(nn.Module):
         self.register_buffer("_places", index, persistent=False)
 
     def forward(self, shift: Tensor | None = None) -> Tensor:
-        """Prompt embeddings (C, L, W): the frozen words with the context in its places.
+        """Prompt embeddings (C, L, W): frozen words and the learned context.
 
-        With `shift` (B, W), which is added to every token of the context: (B, C, L, W).
+        With `shift` (B, W), which is added to every token of the context, (B, C, L, W).
         """
         context = self.ctx if self.ctx.dim() == 3 else self.ctx.expand(len(self._frozen), -1, -1)
         frozen, places = self._frozen, self._places
@@ -111,8 +113,8 @@ class TextContext(nn.Module):
         return F.normalize(encoded, dim=-1)
 
     @contextlib.contextmanager
-    def given(self, encoded: Tensor) -> Iterator[None]:
-        """In this block the prompts count as encoded already, to features (C, D) that are not normalised."""
+    def encoded_as(self, encoded: Tensor) -> Iterator[None]:
+        """In this block, `features` uses these features (C, D), not normalised, instead of encoding the prompts."""
         self._encoded = encoded
         try:
             yield
@@ -120,7 +122,7 @@ class TextContext(nn.Module):
             self._encoded = None
 
     def _arrange(self, classname: str) -> tuple[list[int], list[int]]:
-        """Token ids of one prompt, and the places of the context in it."""
+        """Token ids of one prompt, and the positions of the context in it."""
         start, prefix, name, suffix, end = self._parts(classname)
         context, rest = prefix[: self.n_ctx], prefix[self.n_ctx :]
         if self.position == "end":
@@ -154,7 +156,7 @@ class TextContext(nn.Module):
         return backbone.embed_tokens(torch.tensor(ids, device=backbone.device)[None])[0]
 
 
-def encode_together(contexts: Sequence[TextContext]) -> list[Tensor]:
+def encode_stack(contexts: Sequence[TextContext]) -> list[Tensor]:
     """Features (C, D), not normalised, of the prompts of several contexts of one backbone, in one forward pass."""
     backbone = contexts[0]._backbone[0]
     length = max(context.tokens.ids.shape[1] for context in contexts)

@@ -1,72 +1,74 @@
 """Context optimisation, the baseline of all prompt learners."""
 
-from torch import Tensor, nn
-from torch.nn import functional as F
-from yacs.config import CfgNode
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from clip import Backbone
-from dassl.engine import TRAINER_REGISTRY
 from trainers.context import POSITIONS, TextContext
-from trainers.tuner import PromptTuner
+from trainers.method import Method
+from trainers.registry import register_method
+from trainers.settings import setting
 
 
-@TRAINER_REGISTRY.register()
-class CoOp(PromptTuner):
-    """CoOp (Zhou et al., arXiv 2109.01134): the prompt's first words are learned, everything else is frozen.
-
-    Settings: CTX_INIT, the words the context starts from ("" for N(0, 0.02²)); N_CTX, how many tokens are learned
-    (0: as many as CTX_INIT has words); CSC, a context per class; CLASS_TOKEN_POSITION end, middle or front.
-    """
+@register_method
+class CoOp(Method):
+    """CoOp (Zhou et al., arXiv 2109.01134): the first words of the prompt are learned, everything else is frozen."""
 
     learns = "text context"
-    numbers = 3_072
+    trainable_parameters = 3_072
     source = "arXiv 2109.01134"
-    checked = "official code: 20 steps"
-    choices = {"CLASS_TOKEN_POSITION": POSITIONS}
-    defaults = {
-        "CTX_INIT": "a photo of a",
-        "N_CTX": 4,
-        "CSC": False,
-        "CLASS_TOKEN_POSITION": "end",
-        "TEXT_DROPOUT": False,
-        "PREC": "fp32",
-    }
+    verified_against = "official code: 20 steps"
+    context: TextContext
+
+    @dataclass
+    class Config(Method.Config):
+        CTX_INIT: str = setting("a photo of a", 'words that the context starts from; "" for random values N(0, 0.02²)')
+        N_CTX: int = setting(4, "number of learned tokens; 0 for as many as CTX_INIT has words", at_least=0)
+        CSC: bool = setting(False, "learn one context per class instead of one for all classes")
+        CLASS_TOKEN_POSITION: str = setting("end", "where the class name stands in the context", choices=POSITIONS)
+        TEXT_DROPOUT: bool = setting(False, "keep the dropout of the text tower on while training")
 
     @classmethod
-    def refusal(cls, backbone: type[Backbone], cfg: CfgNode) -> str:
-        if cfg.TRAINER[cls.__name__.upper()].CSC and cfg.PROTOCOL == "base2new":
-            return "a context for each class (CSC True) cannot serve the new classes of base2new"
-        return super().refusal(backbone, cfg)
+    def why_unsupported(cls, backbone: type[Backbone], config: Any, protocol: str) -> str:
+        if config.CSC and protocol == "base2new":
+            return "a context per class (CSC True) cannot be used for the new classes of base2new"
+        return super().why_unsupported(backbone, config, protocol)
 
-    def build_prompts(self) -> nn.Module:
+    def build(self) -> None:
         prefix, suffix = self.prompt_parts()
         self.context = TextContext(
             self.backbone,
             self.classnames,
             prefix,
             suffix,
-            n_ctx=self.settings.N_CTX,
+            n_ctx=self.config.N_CTX,
             random_init=not prefix.strip("X "),
-            class_specific=self.settings.CSC,
-            position=self.settings.CLASS_TOKEN_POSITION,
+            class_specific=self.config.CSC,
+            position=self.config.CLASS_TOKEN_POSITION,
             depth=self.text_depth(),
         )
-        return self.context
 
     def prompt_parts(self) -> tuple[str, str]:
-        """What stands before and after the class name; placeholders where the context starts at random."""
-        return self.settings.CTX_INIT or " ".join(["X"] * self.settings.N_CTX), "."
+        """What stands before and after the class name; placeholders where the context starts from random values."""
+        return self.config.CTX_INIT or " ".join(["X"] * self.config.N_CTX), "."
 
     def text_depth(self) -> int:
-        """How many layers of the text tower the context reaches."""
+        """In how many layers of the text tower the context is learned."""
         return 1
 
     def set_classes(self, classnames: list[str]) -> None:
+        super().set_classes(classnames)
         self.context.set_classes(classnames)
 
     def text_features(self) -> Tensor:
         return self.context.features()
 
-    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = self.logits(self.image_features(batch))
-        return logits, {"ce": F.cross_entropy(logits, batch["label"])}
+    @property
+    def classes_matter(self) -> bool:
+        return self.class_specific or self.config.CSC
+
+    @property
+    def stackable(self) -> bool:
+        return self.context.deep is None and not self.config.TEXT_DROPOUT

@@ -1,25 +1,30 @@
 """Dual-modality prompt tuning: a learned text context and learned image tokens."""
 
-from torch import nn
+from dataclasses import dataclass
 
-from dassl.engine import TRAINER_REGISTRY
+from clip import VisualPrompt
 from trainers.coop import CoOp
-from trainers.visual import LearnsVisualTokens
+from trainers.registry import register_method
+from trainers.visual import VisualTokens, VisualTokensConfig
 
 
-@TRAINER_REGISTRY.register()
-class DPT(LearnsVisualTokens, CoOp):
-    """DPT (Xing et al., arXiv 2208.08340) as compared in the Biomed-DPT paper: CoOp's context and VPT's shallow tokens.
-
-    Settings: CoOp's and VPT's.
-    """
+@register_method
+class DPT(CoOp):
+    """DPT (Xing et al., arXiv 2208.08340) as compared in the Biomed-DPT paper: CoOp's context and VPT's tokens."""
 
     learns = "text context, image tokens"
-    numbers = 6_144
+    trainable_parameters = 6_144
     source = "arXiv 2208.08340"
-    checked = "official code: 20 steps (replace)"
-    choices = {**CoOp.choices, **LearnsVisualTokens.visual_choices}
-    defaults = {**CoOp.defaults, **LearnsVisualTokens.visual_defaults}
+    verified_against = "official code: 20 steps (replace)"
+    needs_image_tokens = True
 
-    def build_prompts(self) -> nn.Module:
-        return nn.ModuleDict({"context": super().build_prompts(), "tokens": self.build_tokens()})
+    @dataclass
+    class Config(VisualTokensConfig, CoOp.Config):
+        """Settings of CoOp and of the image tokens."""
+
+    def build(self) -> None:
+        super().build()
+        self.tokens = VisualTokens.from_config(self.backbone, self.config)
+
+    def visual_prompt(self) -> VisualPrompt:
+        return self.tokens.prompt()

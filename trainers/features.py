@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: encoded once, in large batches outside the training step, and kept on disk."""
+"""Features of a frozen backbone, encoded in large batches before the training steps and cached on disk."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -14,6 +14,7 @@ from clip import Backbone, VisualPrompt
 from dassl.data import DatasetWrapper
 from dassl.data.data_manager import usable_workers
 from dassl.data.datasets import Datum
+from dassl.data.samplers import epoch_order
 from dassl.errors import InputError
 from datasets.check import digest_of_files
 from trainers.precision import Precision
@@ -22,15 +23,15 @@ from trainers.store import open_store
 # A CPU is fastest on batches that stay in its caches, a GPU on batches that fill it.
 ENCODE_BATCH = {"cpu": 8, "cuda": 256}
 EPOCHS_AHEAD = {"cpu": 16, "cuda": 128}
-FORMAT = 1  # raise it when the same inputs come to give other features
+FORMAT = 1  # increase it when a change of the code changes the features of the same inputs
 
 
 class Encoder:
-    """A frozen backbone whose features are kept in a store, shared between methods, seeds, shots and processes.
+    """Encodes sentences and images with a frozen backbone; all methods, seeds, shots and processes share the cache.
 
     Args:
         backbone: on its device.
-        cfg: the whole configuration; INPUT (with the backbone's size and normalisation), FEATURE_PREC and
+        cfg: the configuration; INPUT (with the size and normalisation of the backbone), FEATURE_PREC and
             DATALOADER.NUM_WORKERS are read.
     """
 
@@ -41,7 +42,7 @@ class Encoder:
         self.batch_size = ENCODE_BATCH.get(backbone.device.type, 64)
 
     def sentences(self, texts: list[str]) -> Tensor:
-        """Normalised features (N, D) fp32 of plain texts, on the backbone's device."""
+        """Normalised features (N, D), fp32, of plain texts, on the device of the backbone."""
         key = {**self._about(), "padded": self.backbone.pad_text, "texts": texts}
         kept = self.store.get("text", key, lambda: {"features": self.backbone.encode_sentences(texts)})
         return F.normalize(kept["features"].to(self.backbone.device), dim=-1)
@@ -49,16 +50,20 @@ class Encoder:
     def images(
         self, items: Sequence[Datum], prompt: VisualPrompt | None, describe: str, keep: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """Normalised features (N, D) fp32 and labels (N,) of images as they are tested, on the backbone's device.
+        """Normalised features (N, D), fp32, and labels (N,) of images under the test transform.
 
-        Without `keep` they are computed anew: what a run has learned in the image tower serves that run alone.
+        Args:
+            items: the images.
+            prompt: the visual prompt.
+            describe: what the images are, for the progress bar.
+            keep: cache the features; off if the image tower has trained values, which only one run uses.
         """
         from dassl.data.transforms import build_transform  # torchvision takes seconds to load
 
         wrapper = DatasetWrapper(self.cfg, items, build_transform(self.cfg, is_train=False))
         workers = min(usable_workers(self.cfg), 1 + len(items) // 100)
 
-        def encode(_) -> Iterator[Tensor]:
+        def encode(_: object) -> Iterator[Tensor]:
             yield torch.cat(list(self._encode(wrapper, prompt, self.batch_size, workers, describe)))
 
         if keep:
@@ -69,10 +74,10 @@ class Encoder:
         return features, labels
 
     def views(self, images: DatasetWrapper, prompt: VisualPrompt | None, epochs: range) -> Tensor:
-        """Normalised features (E, N, D) fp32 of all training images as they are seen in each of E epochs.
+        """Normalised features (E, N, D), fp32, of the augmented views of all training images in each of E epochs.
 
-        An image's views in these epochs are one entry and one batch: which other images a run has, makes no
-        difference to its numbers, and runs share what they have in common.
+        The views of one image in these epochs are one batch and one cache entry. So the features of an image do not
+        depend on the other images of the run, and runs share the entries of the images they have in common.
         """
 
         def encode(missing: list[int]) -> Iterator[Tensor]:
@@ -102,8 +107,8 @@ class Encoder:
         prompt: VisualPrompt | None,
         encode: Callable[[list[int]], Iterable[Tensor]],
     ) -> list[Tensor]:
-        """Features from the store, on the device; each entry depends on its own files."""
-        import torchvision  # takes seconds to load; who only checks settings needs none of it
+        """Features from the cache, on the device; each entry depends on its own image files."""
+        import torchvision  # takes seconds to load, and checking settings does not need it
 
         about = {
             **self._about(),
@@ -118,7 +123,9 @@ class Encoder:
         def compute(missing: list[int]) -> Iterator[dict[str, Tensor]]:
             for place, features in zip(missing, encode(missing), strict=True):
                 if digest_of_files(item.impath for item in files[place]) != digests[place]:
-                    raise InputError("image files changed while they were encoded; start again when they are at rest")
+                    raise InputError(
+                        "image files changed while they were encoded; start the run again when nothing writes to them"
+                    )
                 yield {"features": features}
 
         kept = self.store.get_many(kind, keys, compute)
@@ -128,7 +135,7 @@ class Encoder:
     def _encode(
         self, images: Dataset, prompt: VisualPrompt | None, batch_size: int, workers: int, describe: str
     ) -> Iterator[Tensor]:
-        """Normalised features of one batch after the other."""
+        """Normalised features of one batch after another."""
         device = self.backbone.device
         loader = DataLoader(images, batch_size, num_workers=workers, pin_memory=device.type == "cuda")
         for batch in tqdm(loader, desc=f"encoding {describe}", unit="batch", delay=2, mininterval=2):
@@ -139,10 +146,10 @@ class Encoder:
 
 
 class FeatureStream:
-    """Features of the training views of every epoch, encoded some epochs ahead.
+    """Features of the training views of every epoch, encoded in blocks of epochs.
 
-    The blocks of epochs lie on a fixed grid, so that a resumed run, or one with other shots, encodes the very batches
-    of an undisturbed one, and methods that train for a different number of epochs share what they have in common.
+    The blocks start at fixed epochs. So a resumed run, or a run with other shots, encodes the same batches, and methods
+    with different numbers of epochs share cache entries.
     """
 
     def __init__(self, encoder: Encoder, prompt: VisualPrompt | None, images: DatasetWrapper, max_epoch: int):
@@ -151,10 +158,10 @@ class FeatureStream:
         device = encoder.backbone.device
         self.span = EPOCHS_AHEAD.get(device.type, 16)
         self.labels = torch.tensor([item.label for item in images.data_source], device=device)
-        self._block, self._features = -1, None
+        self._block, self._features = -1, torch.empty(0)
 
     def epoch(self, epoch: int) -> Tensor:
-        """Features (N, D) of all training images as seen in one epoch."""
+        """Features (N, D) of the views of all training images in one epoch."""
         epoch = self.images.view_of(epoch)
         block = epoch // self.span
         if block != self._block:
@@ -163,9 +170,19 @@ class FeatureStream:
             self._block, self._features = block, self.encoder.views(self.images, self.prompt, epochs)
         return self._features[epoch - block * self.span]
 
+    def batches(self, epoch: int, seed: int, size: int, drop_last: bool) -> list[dict[str, Tensor]]:
+        """The batches of one epoch, in the order that a seed's data loader has: "features", "label" and "index"."""
+        features = self.epoch(epoch)
+        order = torch.tensor(epoch_order(len(features), seed, epoch), device=features.device)
+        used = len(order) // size * size if drop_last else len(order)
+        return [
+            {"features": features[chosen], "label": self.labels[chosen], "index": chosen}
+            for chosen in order[:used].split(size)
+        ]
+
 
 class _Views(Dataset):
-    """Some images in each of several epochs, one image after the other."""
+    """Views of some images in each of several epochs, one image after another."""
 
     def __init__(self, images: DatasetWrapper, places: list[int], epochs: range):
         self.images, self.places, self.epochs = images, places, epochs

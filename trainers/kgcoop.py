@@ -1,28 +1,35 @@
-"""CoOp that stays near the hand-written prompt."""
+"""CoOp with a penalty on the distance to the hand-written prompt."""
+
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
-from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp
+from trainers.registry import register_method
+from trainers.settings import setting
 
 
-@TRAINER_REGISTRY.register()
+@register_method
 class KgCoOp(CoOp):
     """Knowledge-guided context optimisation (Yao et al., arXiv 2303.13283, eq. 5).
 
-    Loss: CE + W · (1 − mean cos(T, T₀)), T₀ the text features of TEMPLATE. Settings beside CoOp's: W, TEMPLATE.
+    Loss: CE + W · (1 − mean cos(T, T₀)), where T₀ are the text features of TEMPLATE.
     """
 
     source = "arXiv 2303.13283"
-    defaults = {**CoOp.defaults, "W": 8.0, "TEMPLATE": "a photo of a {}."}
+
+    @dataclass
+    class Config(CoOp.Config):
+        W: float = setting(8.0, "weight of the distance to the text features of TEMPLATE", at_least=0)
+        TEMPLATE: str = setting("a photo of a {}.", "hand-written prompt; {} stands for the class name")
 
     def set_classes(self, classnames: list[str]) -> None:
         super().set_classes(classnames)
-        self.anchor = self.encoder.sentences(self.template_texts(classnames))
+        self.anchor = self.template_features(self.config.TEMPLATE, classnames)
 
-    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         text = self.text_features()
-        logits = self.backbone.logit_scale * self.image_features(batch) @ text.T
+        logits = self.similarities(images, text)
         distance = 1 - (text * self.anchor).sum(1).mean()
-        return logits, {"ce": F.cross_entropy(logits, batch["label"]), "kg": self.settings.W * distance}
+        return logits, {"ce": F.cross_entropy(logits, labels), "kg": self.config.W * distance}

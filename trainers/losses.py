@@ -1,5 +1,9 @@
 """Losses that several methods share."""
 
+import functools
+import operator
+from collections.abc import Iterable
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,3 +24,8 @@ def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> 
     """
     target = (teacher / temperature).softmax(1)
     return F.cross_entropy(student / temperature, target) * temperature**2
+
+
+def total_loss(parts: Iterable[Tensor]) -> Tensor:
+    """The sum of one or more losses."""
+    return functools.reduce(operator.add, parts)

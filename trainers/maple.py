@@ -1,42 +1,47 @@
-"""Learned prompts in both towers, the image's made of the text's."""
+"""Learned prompts in both towers; those of the image tower are projected from those of the text tower."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from clip import PLACEMENTS, VisualPrompt
-from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp
+from trainers.registry import register_method
+from trainers.settings import setting
 
 
-@TRAINER_REGISTRY.register()
+@register_method
 class MaPLe(CoOp):
     """Multi-modal prompt learning (Khattak et al., arXiv 2210.03117, eq. 3 to 7).
 
-    A learned text context in the first PROMPT_DEPTH layers; the image tower's tokens in the same layers are linear
-    projections of them. Settings beside CoOp's: PROMPT_DEPTH J, at most as many layers as the shallower tower has;
-    VISUAL_PLACEMENT insert (the paper) or replace (the officially published Biomed-DPT code).
+    A text context is learned in the first PROMPT_DEPTH layers. The tokens of the image tower in the same layers are
+    linear projections of it.
     """
 
     learns = "text context in J layers, projections to image tokens"
-    numbers = 7_123_968
+    trainable_parameters = 7_123_968
     source = "arXiv 2210.03117"
-    checked = "official code: 20 steps (J 1, replace)"
+    verified_against = "official code: 20 steps (J 1, replace)"
     needs_image_tokens = True
-    choices = {**CoOp.choices, "VISUAL_PLACEMENT": PLACEMENTS}
-    defaults = {**CoOp.defaults, "PROMPT_DEPTH": 12, "VISUAL_PLACEMENT": "insert"}
+
+    @dataclass
+    class Config(CoOp.Config):
+        PROMPT_DEPTH: int = setting(12, "J, number of layers; at most those of the shallower tower", at_least=1)
+        VISUAL_PLACEMENT: str = setting(
+            "insert", "insert tokens (the paper) or replace patches (the official Biomed-DPT code)", choices=PLACEMENTS
+        )
 
     def text_depth(self) -> int:
-        return min(self.settings.PROMPT_DEPTH, self.backbone.text_depth, self.backbone.vision_depth)
+        return min(self.config.PROMPT_DEPTH, self.backbone.text_depth, self.backbone.vision_depth)
 
-    def build_prompts(self) -> nn.Module:
-        context = super().build_prompts()
+    def build(self) -> None:
+        super().build()
         widths = self.backbone.text_width, self.backbone.vision_width
         self.projections = nn.ModuleList(nn.Linear(*widths) for _ in range(self.text_depth()))
-        return nn.ModuleDict({"context": context, "projections": self.projections})
 
-    @property
     def visual_prompt(self) -> VisualPrompt:
         context = self.context.ctx[None]
         layers: Tensor = context if self.context.deep is None else torch.cat([context, self.context.deep])
         values = torch.stack([project(layer) for project, layer in zip(self.projections, layers, strict=True)])
-        return VisualPrompt(values.shape[1], len(values), self.settings.VISUAL_PLACEMENT, values)
+        return VisualPrompt(values.shape[1], len(values), self.config.VISUAL_PLACEMENT, values)

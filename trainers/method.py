@@ -1,6 +1,8 @@
-"""What a method is: the frozen backbone it stands on, what it learns, its loss, and what it cannot work with."""
+"""The base class of all methods: a module whose parameters are what is trained."""
 
 import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -9,148 +11,233 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from clip import Backbone, VisualPrompt
-from dassl.engine import TrainerX
-from dassl.errors import InputError, unknown_name
+from dassl.errors import InputError
 from dassl.optim import build_lr_scheduler, build_optimizer
-from prompts import Prompts, load_prompts
+from prompts import Prompts
 from trainers.context import TextContext
 from trainers.features import Encoder
+from trainers.fewshot import FewShotFeatures
+from trainers.precision import NAMES as PRECISIONS
+from trainers.settings import setting
 from trainers.teacher import sentence_features
 
+Optimization = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
 
-class Method(TrainerX):
-    """A method supplies `build_prompts`, `set_classes`, `text_features` and `loss`.
+
+@dataclass
+class Setup:
+    """Everything that a method is built from, beside its settings.
 
     Attributes:
-        defaults: the method's settings, the node TRAINER.<NAME> of the configuration.
-        learns, numbers, source, checked: what is learned, how many numbers on BiomedCLIP with 4 classes and 16 shots,
-            where it was published, what it was checked against; for the table of methods.
-        class_specific: what is learned belongs to the classes it was learned on.
-        needs_image_tokens: it learns tokens in the image tower's sequence.
-        choices: of settings that are one of a few words, the words.
-        schedule_per_step: the learning rate follows every step instead of every epoch.
-        visual_prompt: what is put into the image tower; None for nothing.
-        context: the text context, for methods whose text features are those of its prompts.
-        backbone: the frozen model, on the device; runs in one process share it.
-        encoder: the backbone's features of sentences and images, kept on disk.
-        classnames: names of the classes at hand, in label order.
-        logged: a context manager around everything that the run prints.
+        backbone: the frozen model, on its device.
+        encoder: cached features of sentences and images by that backbone.
+        classnames: names of the C classes, in label order.
+        labels: labels (N,) of the training images.
+        prompts: clinical template and sentences per class; None where the data set has none.
+        shots: training images per class.
+        epochs: passes over the training images that the configuration asks for.
+        steps_per_epoch: training steps in one of them.
     """
 
-    learns: ClassVar[str] = ""
-    numbers: ClassVar[int] = 0
-    choices: ClassVar[dict[str, tuple[str, ...]]] = {}
-    source: ClassVar[str] = ""
-    checked: ClassVar[str] = ""
-    class_specific: ClassVar[bool] = False
-    needs_image_tokens: ClassVar[bool] = False
-    schedule_per_step = False
-    visual_prompt: VisualPrompt | None = None
-    context: TextContext | None = None
-    logged = contextlib.nullcontext
     backbone: Backbone
     encoder: Encoder
     classnames: list[str]
+    labels: Tensor
+    prompts: Prompts | None = None
+    shots: int = 1
+    epochs: int = 1
+    steps_per_epoch: int = 1
 
-    def build_prompts(self) -> nn.Module:
-        """Build what the method needs; returns the module that is learned (nothing in it: nothing to train)."""
-        raise NotImplementedError
+
+class Method(nn.Module):
+    """A few-shot method on a frozen vision-language model.
+
+    Its parameters are what is trained, its `state_dict` is the checkpoint. A subclass supplies `build`, `set_classes`
+    and `text_features` (or `logits`), and, where its loss is not the cross-entropy, `losses`.
+
+    Args:
+        setup: backbone, classes, sentences and length of the training.
+        config: the settings, an instance of the class's own `Config`.
+
+    Attributes:
+        learns, source, verified_against: what is learned, where it was published, and what this implementation was
+            compared with; for the table of methods.
+        trainable_parameters: how many there are on BiomedCLIP with 4 classes and 16 shots; 0 for a method that learns
+            nothing.
+        class_specific: what is learned belongs to the classes it was learned on.
+        needs_image_tokens: tokens are learned in the sequence of a vision transformer.
+        closed_form: `fit` learns everything at once; there are no training steps.
+        schedule_per_step: the learning rate is updated after every step instead of every epoch.
+        reads: keys of the configuration, outside the method's own node, that only this method reads.
+        context: the learned text context; None for methods that have none.
+        classnames: names of the current classes, in label order.
+        scaled: multiplies a loss by the factor of fp16 training, for methods that compute gradients themselves.
+    """
+
+    learns: ClassVar[str] = ""
+    trainable_parameters: ClassVar[int] = 0
+    source: ClassVar[str] = ""
+    verified_against: ClassVar[str] = ""
+    class_specific: ClassVar[bool] = False
+    needs_image_tokens: ClassVar[bool] = False
+    closed_form: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ()
+    schedule_per_step: bool = False
+    context: TextContext | None
+
+    @dataclass
+    class Config:
+        """The settings of the method."""
+
+        PREC: str = setting("fp32", "arithmetic of training steps", choices=PRECISIONS)
+
+    def __init__(self, setup: Setup, config: Any):
+        super().__init__()
+        self.setup, self.config = setup, config
+        self.classnames = list(setup.classnames)
+        self.scaled = _unscaled
+        self.context = None
+        self.build()
+        self.set_classes(self.classnames)
+
+    def build(self) -> None:
+        """Create what is learned; random starting values are drawn here."""
 
     def set_classes(self, classnames: list[str]) -> None:
-        """Rebuild what depends on the class names; what was learned stays."""
-        raise NotImplementedError
+        """Change the current classes; what was learned stays."""
+        self.classnames = list(classnames)
 
     def text_features(self) -> Tensor:
-        """Normalised text features (C, D) of the classes at hand."""
+        """Normalised text features (C, D) of the current classes."""
         raise NotImplementedError
 
-    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits (B, C) and the weighted parts of the loss, which are added up."""
-        raise NotImplementedError
-
-    def logits(self, features: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:
         """Logits (B, C) of normalised image features (B, D): scaled cosine similarities."""
-        return self.backbone.logit_scale * features @ self.text_features().T
+        return self.similarities(images, self.text_features())
 
-    def image_features(self, batch: dict) -> Tensor:
-        """Normalised image features (B, D) of a batch, encoded now or ahead of time."""
-        if "features" in batch:
-            return batch["features"]
-        return F.normalize(self.backbone.encode_image(batch["img"], self.visual_prompt).float(), dim=-1)
+    def losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits (B, C) and the weighted parts of the loss, whose sum is minimised; the cross-entropy by default.
+
+        Args:
+            images: normalised image features (B, D).
+            labels: (B,).
+        """
+        logits = self.logits(images)
+        return logits, {"ce": F.cross_entropy(logits, labels)}
+
+    def training_step(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """`losses` of a batch, which has a "label" and either cached "features" or pixels, "img"."""
+        return self.losses(self.image_features(batch), batch["label"])
+
+    def image_features(self, batch: dict[str, Tensor]) -> Tensor:
+        """Normalised image features (B, D) of a batch: the cached ones, or those of its pixels."""
+        return batch["features"] if "features" in batch else self.encode_images(batch["img"])
+
+    def encode_images(self, pixels: Tensor) -> Tensor:
+        """Normalised features (B, D) of normalised pixels (B, 3, H, W) by the image tower with its visual prompt."""
+        return F.normalize(self.backbone.encode_image(pixels, self.visual_prompt()).float(), dim=-1)
+
+    def visual_prompt(self) -> VisualPrompt | None:
+        """The tokens that are put into the image tower; None for none."""
+        return None
 
     def adapted(self) -> contextlib.AbstractContextManager:
-        """A context in which the towers compute with what the method changes inside them, if it does."""
+        """A context in which the towers compute with the method's changes inside them."""
         return contextlib.nullcontext()
 
-    def build_optimization(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        """Optimiser and schedule over the learner's parameters, from OPTIM."""
-        optimizer = build_optimizer(self.learner, self.cfg.OPTIM)
-        return optimizer, build_lr_scheduler(optimizer, self.cfg.OPTIM)
+    # Hooks that few methods need. `Tuner` calls them.
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are trained."""
+        return self.setup.epochs
+
+    def build_optimization(self, optim: CfgNode) -> Optimization:
+        """Optimiser and learning-rate schedule, from the node OPTIM of the configuration."""
+        optimizer = build_optimizer(self, optim)
+        return optimizer, build_lr_scheduler(optimizer, optim)
+
+    def fit(self, data: FewShotFeatures) -> Iterable[float]:
+        """Learn everything at once (`closed_form` methods); returns the losses of its iterations, if it has any."""
+        raise NotImplementedError
+
+    def before_training(self, data: FewShotFeatures) -> None:
+        """Called before the first epoch; not called when an interrupted run is resumed."""
+
+    def before_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        """Called before each epoch; epochs count from 0."""
+
+    def after_epoch(self, epoch: int) -> None:
+        """Called after the last step of each epoch, before the checkpoint is written."""
+
+    def after_training(self, data: FewShotFeatures) -> bool:
+        """Called after the last epoch; returns whether it changed what was learned."""
+        return False
+
+    def training_state(self) -> dict[str, Any]:
+        """What an interrupted run needs beside the `state_dict`: objects with a `state_dict` of their own, by name."""
+        return {}
 
     @classmethod
-    def refusal(cls, backbone: type[Backbone], cfg: CfgNode) -> str:
-        """Why the method cannot work on a backbone, or under the protocol and settings of a run; "" where it can.
-
-        Raises:
-            InputError: a setting is none of its choices.
-        """
-        node = f"TRAINER.{cls.__name__.upper()}"
-        for key, words in cls.choices.items():
-            value = cfg.TRAINER[cls.__name__.upper()][key]
-            if value not in words:
-                raise unknown_name(f"choice ({node}.{key})", value, words)
+    def why_unsupported(cls, backbone: type[Backbone], config: Any, protocol: str) -> str:
+        """Why the method cannot be used on a backbone or under a protocol, with some settings; "" if it can."""
         if cls.needs_image_tokens and not backbone.image_tokens:
             return (
-                f"{cls.__name__} learns tokens in the sequence of a vision transformer, and the image tower of "
-                f"{cfg.MODEL.BACKBONE.NAME} is a convolutional network, which has none"
+                f"{cls.__name__} learns tokens in the sequence of a vision transformer, and the image tower of this "
+                "backbone is a convolutional network"
             )
-        if cls.class_specific and cfg.PROTOCOL == "base2new":
+        if cls.class_specific and protocol == "base2new":
             return (
-                f"{cls.__name__} learns weights of the classes that it is trained on and has none for new ones: "
-                "the protocol base2new has no meaning for it"
+                f"{cls.__name__} learns weights of the training classes and has none for new classes, so it cannot be "
+                "tested under the protocol base2new"
             )
         return ""
 
-    @property
-    def classes_matter(self) -> bool:
-        """Whether what is learned serves no other classes than those it was learned on."""
-        return self.class_specific or (self.context is not None and self.context.ctx.dim() == 3)
+    # What subclasses build on.
 
     @property
-    def image_tower_is_frozen(self) -> bool:
-        """Whether images have the same features at every step, so that they can be encoded ahead and kept."""
-        return self.visual_prompt is None or self.visual_prompt.values is None
-
-    @property
-    def stackable(self) -> bool:
-        """Whether a step's prompts can be encoded together with those of other runs."""
-        plain = self.context is not None and self.context.deep is None and self.stream is not None
-        return plain and not self.settings.get("TEXT_DROPOUT", False)
-
-    def template_texts(self, classnames: list[str]) -> list[str]:
-        """The sentence TEMPLATE of each class."""
-        return [self.settings.TEMPLATE.format(name) for name in classnames]
-
-    def sentence_features(self, classnames: list[str]) -> Tensor:
-        """Normalised features (C, N, D) of N_PROMPTS sentences of the prompt file for each class."""
-        return sentence_features(self.encoder, self.prompts.sentences(classnames, self.settings.N_PROMPTS))
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return len(self.train_loader_x)
-
-    @property
-    def settings(self) -> Any:
-        """The method's own node of the configuration."""
-        return self.cfg.TRAINER[type(self).__name__.upper()]
+    def backbone(self) -> Backbone:
+        """The frozen backbone."""
+        return self.setup.backbone
 
     @property
     def prompts(self) -> Prompts:
-        """Template and sentences of the data set; read only by methods that use them."""
-        dataset = self.dm.dataset
-        if not dataset.prompts:
+        """Clinical template and sentences of the data set; an InputError where it has none."""
+        if self.setup.prompts is None:
             raise InputError(
-                f"{type(self).__name__} needs a clinical template and sentences per class, and the data set "
-                f"{type(dataset).__name__} names no prompt file: write one like prompts/btmri.json, set DATASET.PROMPTS"
+                f"{type(self).__name__} needs a clinical template and sentences for each class, and the data set names "
+                "no prompt file: write one like prompts/btmri.json and set DATASET.PROMPTS"
             )
-        return load_prompts(dataset.prompts)
+        return self.setup.prompts
+
+    @property
+    def classes_matter(self) -> bool:
+        """Whether a checkpoint can only be used with the classes that it was trained on."""
+        return self.class_specific
+
+    @property
+    def stackable(self) -> bool:
+        """Whether the prompts of several runs can be encoded in one forward pass of the text tower."""
+        return False
+
+    @property
+    def image_tower_is_frozen(self) -> bool:
+        """Whether an image has the same features at every step, so that they can be cached."""
+        prompt = self.visual_prompt()
+        return prompt is None or prompt.values is None
+
+    def similarities(self, images: Tensor, text: Tensor) -> Tensor:
+        """Cosine similarities (B, C) of normalised features (B, D) and (C, D), times the backbone's logit scale."""
+        return self.backbone.logit_scale * images @ text.T
+
+    def template_features(self, template: str, classnames: list[str]) -> Tensor:
+        """Normalised text features (C, D) of one sentence per class; {} in the template stands for the class name."""
+        return self.setup.encoder.sentences([template.format(name) for name in classnames])
+
+    def sentence_features(self, classnames: list[str], count: int) -> Tensor:
+        """Normalised features (C, N, D) of the first N sentences of each class in the prompt file."""
+        return sentence_features(self.setup.encoder, self.prompts.sentences(classnames, count))
+
+
+def _unscaled(loss: Tensor) -> Tensor:
+    return loss

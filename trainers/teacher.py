@@ -1,4 +1,4 @@
-"""Text features of what was written about each class: frozen, encoded once."""
+"""Frozen text features of the sentences that describe each class."""
 
 import torch
 from torch import Tensor

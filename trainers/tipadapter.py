@@ -1,17 +1,26 @@
-"""A cache of the few training images beside the zero-shot classifier."""
+"""A cache of the training images beside the zero-shot classifier."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dassl.engine import TRAINER_REGISTRY
-from trainers.feature_space import FeatureMethod, FittedMethod, accuracy
+from trainers.fewshot import FewShotFeatures, accuracy
+from trainers.frozen_text import FrozenText
+from trainers.registry import register_method
+from trainers.settings import setting
 
 
 class Cache(nn.Module):
-    """Keys (N, D), values (N, C) one-hot, and the two numbers alpha and beta (Tip-Adapter, eq. 4 and 5)."""
+    """Keys (N, D), one-hot values (N, C), and the scalars alpha and beta (Tip-Adapter, eq. 4 and 5)."""
+
+    keys: Tensor
+    values: Tensor
+    alpha: Tensor
+    beta: Tensor
 
     def __init__(self, labels: Tensor, classes: int, width: int, learnable: bool):
         super().__init__()
@@ -29,35 +38,56 @@ class Cache(nn.Module):
         return self.alpha * torch.exp(-self.beta * (1 - features @ self.keys.T)) @ self.values
 
 
-class CachedClassifier(FeatureMethod):
-    """Zero-shot logits + α exp(−β (1 − F Kᵀ)) V: what both Tip-Adapters share."""
+@register_method
+class TipAdapter(FrozenText):
+    """Tip-Adapter (Zhang et al., arXiv 2111.03930, eq. 3 to 5): a cache of the training images, nothing is trained.
 
-    learnable: ClassVar[bool]
-    defaults = {**FeatureMethod.defaults, "SEARCH_STEPS": 200, "SEARCH_SCALE": 50.0}
+    Logits: zero-shot logits + α exp(−β (1 − F Kᵀ)) V. K: features of the training images; V: their labels, one-hot; α
+    and β are chosen on the validation shots.
+    """
 
-    def build_prompts(self) -> nn.Module:
-        labels = torch.tensor([item.label for item in self.train_loader_x.dataset.data_source])
-        return Cache(labels, len(self.classnames), self.backbone.embed_dim, self.learnable)
+    learns = "cache of the training features"
+    trainable_parameters = 33_026
+    source = "arXiv 2111.03930"
+    verified_against = "official code: chosen values, logits"
+    class_specific = True
+    closed_form = True
+    trains_keys: ClassVar[bool] = False
 
-    def logits(self, features: Tensor) -> Tensor:
-        return super().logits(features) + self.learner(features)
+    @dataclass
+    class Config(FrozenText.Config):
+        AUGMENT_EPOCHS: int = setting(1, "augmented views of a training image that are averaged", at_least=1)
+        SEARCH_STEPS: int = setting(200, "values of alpha and of beta that are tried", at_least=1)
+        SEARCH_SCALE: float = setting(50.0, "upper end of the values that are tried", above=0.1)
+
+    def build(self) -> None:
+        labels, classes = self.setup.labels.cpu(), len(self.classnames)
+        self.cache = Cache(labels, classes, self.backbone.embed_dim, self.trains_keys)
+
+    def logits(self, images: Tensor) -> Tensor:
+        return super().logits(images) + self.cache(images)
+
+    def fit(self, data: FewShotFeatures) -> Iterable[float]:
+        self.fill(data)
+        self.search(data)
+        return ()
 
     @torch.no_grad()
-    def fill(self) -> None:
-        """Put the training images' features into the cache."""
-        self.learner.keys.copy_(self.training_features()[0])
+    def fill(self, data: FewShotFeatures) -> None:
+        """Copy the features of the training images into the cache."""
+        self.cache.keys.copy_(data.training(self.config.AUGMENT_EPOCHS)[0])
 
     @torch.no_grad()
-    def search(self) -> None:
+    def search(self, data: FewShotFeatures) -> None:
         """Choose α and β on the validation shots: the best of a grid over [0.1, SEARCH_SCALE).
 
-        Of equally good ones the first, α running faster.
+        Of equally good pairs the first is taken; α varies faster.
         """
-        features, labels = self.validation_features()
-        zero_shot, cache = super().logits(features), self.learner
+        features, labels = data.validation()
+        zero_shot, cache = super().logits(features), self.cache
         affinity = features @ cache.keys.T
-        steps = torch.arange(self.settings.SEARCH_STEPS, dtype=torch.float64, device=self.device)
-        grid = steps * (self.settings.SEARCH_SCALE - 0.1) / self.settings.SEARCH_STEPS + 0.1
+        steps = torch.arange(self.config.SEARCH_STEPS, dtype=torch.float64, device=features.device)
+        grid = steps * (self.config.SEARCH_SCALE - 0.1) / self.config.SEARCH_STEPS + 0.1
         best, chosen = -1.0, (1.0, 1.0)
         for beta in grid.tolist():
             cached = torch.exp(-beta * (1 - affinity)) @ cache.values
@@ -67,23 +97,3 @@ class CachedClassifier(FeatureMethod):
         cache.alpha.fill_(chosen[0])
         cache.beta.fill_(chosen[1])
         print(f"alpha {chosen[0]:.4f}, beta {chosen[1]:.4f}: {100 * best:.2f} % of the validation shots")
-
-
-@TRAINER_REGISTRY.register()
-class TipAdapter(FittedMethod, CachedClassifier):
-    """Tip-Adapter (Zhang et al., arXiv 2111.03930, eq. 3 to 5): a cache of the training images, nothing trained.
-
-    K: features of the training images; V: their labels, one-hot; α and β searched on the validation shots. Settings
-    beside FeatureMethod's: SEARCH_STEPS and SEARCH_SCALE of the grid for α and β.
-    """
-
-    learns = "cache of the training features"
-    numbers = 33_026
-    source = "arXiv 2111.03930"
-    checked = "official code: chosen values, logits"
-    learnable = False
-    defaults = CachedClassifier.defaults
-
-    def fit(self) -> None:
-        self.fill()
-        self.search()

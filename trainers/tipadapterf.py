@@ -1,62 +1,58 @@
 """Tip-Adapter whose keys are trained."""
 
 import math
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from yacs.config import CfgNode
 
-from dassl.engine import TRAINER_REGISTRY
-from trainers.tipadapter import CachedClassifier
+from trainers.fewshot import FewShotFeatures
+from trainers.method import Optimization
+from trainers.registry import register_method
+from trainers.settings import setting
+from trainers.tipadapter import TipAdapter
 
 EPS = 1e-4  # of AdamW, as published
 
 
-@TRAINER_REGISTRY.register()
-class TipAdapterF(CachedClassifier):
-    """Tip-Adapter-F (arXiv 2111.03930, section 3.3): the cache's keys are fine-tuned with AdamW and a cosine, CE.
+@register_method
+class TipAdapterF(TipAdapter):
+    """Tip-Adapter-F (arXiv 2111.03930, section 3.3): the keys of the cache are fine-tuned with AdamW and a cosine, CE.
 
-    β is 1 while training; the keys are trained for OPTIM.MAX_EPOCH epochs with each α of ALPHAS in turn: [1.0], or
-    [0.0, …, 9.0] as the officially published Biomed-DPT code comes to do. α and β are searched afterwards. Settings
-    beside TipAdapter's: ALPHAS.
+    β is 1 while training. The keys are trained with each α of ALPHAS in turn (the official Biomed-DPT code trains them,
+    in effect, with 0, …, 9). α and β are chosen afterwards.
     """
 
     learns = "cache keys, from the training features"
-    numbers = 33_026
-    source = "arXiv 2111.03930"
-    checked = "official code: 200 steps, chosen values"
-    learnable = True
+    verified_against = "official code: 200 steps, chosen values"
+    closed_form = False
     schedule_per_step = True
-    defaults = {**CachedClassifier.defaults, "ALPHAS": [1.0]}
+    trains_keys = True
 
-    def build_prompts(self) -> nn.Module:
-        self.max_epoch = self.cfg.OPTIM.MAX_EPOCH * len(self.settings.ALPHAS)
-        return super().build_prompts()
+    @dataclass
+    class Config(TipAdapter.Config):
+        ALPHAS: list[float] = setting([1.0], "the keys are trained for MAX_EPOCH epochs with each alpha", at_least=0)
 
-    def build_optimization(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        optimizer = torch.optim.AdamW(self.learner.parameters(), self.cfg.OPTIM.LR, eps=EPS)
-        steps = self.cfg.OPTIM.MAX_EPOCH * self.steps_per_epoch
+    @property
+    def epochs(self) -> int:
+        return self.setup.epochs * len(self.config.ALPHAS)
+
+    def build_optimization(self, optim: CfgNode) -> Optimization:
+        optimizer = torch.optim.AdamW(self.parameters(), optim.LR, eps=EPS)
+        steps = self.setup.epochs * self.setup.steps_per_epoch
         return optimizer, torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * (step % steps) / steps))
         )
 
-    def before_train(self) -> None:
-        super().before_train()
-        if self.start_epoch == 0:
-            self.fill()
+    def before_training(self, data: FewShotFeatures) -> None:
+        self.fill(data)
 
-    def before_epoch(self) -> None:
-        super().before_epoch()
-        turn, epoch = divmod(self.epoch, self.cfg.OPTIM.MAX_EPOCH)
-        self.learner.alpha.fill_(self.settings.ALPHAS[turn])
-        if epoch == 0:
-            self.optim.state.clear()
+    def before_epoch(self, epoch: int, optimizer: torch.optim.Optimizer) -> None:
+        turn, epoch_of_turn = divmod(epoch, self.setup.epochs)
+        self.cache.alpha.fill_(self.config.ALPHAS[turn])
+        if epoch_of_turn == 0:
+            optimizer.state.clear()
 
-    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = self.logits(self.image_features(batch))
-        return logits, {"ce": F.cross_entropy(logits, batch["label"])}
-
-    def after_train(self) -> None:
-        self.search()
-        self.save_model(self.max_epoch - 1, self.output_dir)
-        super().after_train()
+    def after_training(self, data: FewShotFeatures) -> bool:
+        self.search(data)
+        return True

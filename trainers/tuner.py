@@ -1,43 +1,77 @@
-"""How every method is run, tested and saved."""
+"""The Dassl trainer that trains, tests and saves any method."""
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-from weakref import WeakValueDictionary
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from yacs.config import CfgNode
 
-from clip import Backbone, build_backbone
-from dassl.data.samplers import epoch_order
-from dassl.errors import unknown_name
+from clip import Backbone
+from dassl.engine import TrainerX
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.check import check_images
-from trainers import checkpoint, lockstep
+from prompts import load_prompts
+from trainers import checkpoint
 from trainers.features import Encoder, FeatureStream
-from trainers.method import Method
+from trainers.fewshot import FewShotFeatures
+from trainers.losses import total_loss
+from trainers.method import Method, Setup
 from trainers.precision import Precision
+from trainers.settings import parse
+from trainers.shared_backbone import shared_backbone
 
-_LIVE: WeakValueDictionary[tuple, Backbone] = WeakValueDictionary()
-_LAST: list[Backbone] = []  # at most one: the next run of this process is likely to stand on it again
 
+class Tuner(TrainerX):
+    """Trains a method: data, steps, mixed precision, tests and checkpoints.
 
-class PromptTuner(Method):
-    """Runs a method: data, steps, mixed precision, tests, checkpoints of what was learned."""
+    Attributes:
+        method_class: the method that is trained; set by `register_method`.
+        defaults: the method's settings and their defaults, for the node TRAINER.<NAME> of the configuration.
+        method: the method, built from the configuration and the data.
+        backbone, encoder: the frozen backbone, which the runs of a process share, and its cached features.
+        evaluation: all metrics of the last test, by the classes tested ("all", or "base" and "new").
+        logged: a context manager around everything that the run prints.
+        training_started: time when the training began.
+    """
+
+    method_class: ClassVar[type[Method]]
+    method: Method
+    backbone: Backbone
+    encoder: Encoder
+    evaluation: dict[str, dict]
+    logged = contextlib.nullcontext
+    training_started: float
+
+    @classmethod
+    def why_unsupported(cls, backbone: type[Backbone], cfg: CfgNode) -> str:
+        """Why the method cannot be used on a backbone with a run's configuration; "" if it can.
+
+        Raises:
+            InputError: a setting of the method has a value that is not allowed.
+        """
+        return cls.method_class.why_unsupported(backbone, cls.parse_settings(cfg), cfg.PROTOCOL)
+
+    @classmethod
+    def parse_settings(cls, cfg: CfgNode) -> Any:
+        """The method's own settings in a configuration, checked: an instance of its `Config`."""
+        node = cls.__name__.upper()
+        return parse(cls.method_class.Config, cfg.TRAINER[node], f"TRAINER.{node}")
 
     def build_data_loader(self) -> None:
-        """The backbone comes first: it decides the size and normalisation of the images."""
-        self.backbone = _shared_backbone(self.cfg, self.device)
+        """Build the backbone, which decides size and normalisation of the images, and then the data."""
+        self.backbone = shared_backbone(self.cfg, self.device)
         self.cfg = self.cfg.clone()
         self.cfg.defrost()
         self.cfg.INPUT.SIZE = (self.backbone.image_size, self.backbone.image_size)
-        self.cfg.INPUT.PIXEL_MEAN, self.cfg.INPUT.PIXEL_STD = (
-            list(self.backbone.pixel_mean),
-            list(self.backbone.pixel_std),
-        )
+        self.cfg.INPUT.PIXEL_MEAN = list(self.backbone.pixel_mean)
+        self.cfg.INPUT.PIXEL_STD = list(self.backbone.pixel_std)
         self.cfg.freeze()
         self.encoder = Encoder(self.backbone, self.cfg)
         super().build_data_loader()
@@ -45,62 +79,77 @@ class PromptTuner(Method):
         check_images(item.impath for part in parts for item in part or ())
 
     def build_model(self) -> None:
-        self.precision = Precision(self.settings.get("PREC", "fp32"), self.device)
-        self.classnames = self.dm.dataset.classnames
+        dataset, images = self.dm.dataset, self.train_loader_x.dataset
+        config = self.parse_settings(self.cfg)
+        self.precision = Precision(config.PREC, self.device)
+        setup = Setup(
+            backbone=self.backbone,
+            encoder=self.encoder,
+            classnames=dataset.classnames,
+            labels=torch.tensor([item.label for item in images.data_source]),
+            prompts=load_prompts(dataset.prompts) if dataset.prompts else None,
+            shots=self.cfg.DATASET.NUM_SHOTS,
+            epochs=self.cfg.OPTIM.MAX_EPOCH,
+            steps_per_epoch=len(self.train_loader_x),
+        )
         with seeded(stream_seed("init", self.cfg.SEED)):
-            self.learner = self.build_prompts().to(self.device)
-        self.set_classes(self.classnames)
+            self.method = self.method_class(setup, config).to(self.device)
+        self.method.scaled = self.precision.scaled
+        self.max_epoch = self.method.epochs
         if self.cfg.MODEL.INIT_WEIGHTS:
-            checkpoint.load_into(self.learner, Path(self.cfg.MODEL.INIT_WEIGHTS), self.identity())
-        self.optim = self.sched = None
-        if any(p.requires_grad for p in self.learner.parameters()):
-            self.optim, self.sched = self.build_optimization()
-        self.register_model("prompt_learner", self.learner, self.optim, self.sched)
-        self.stream = None
-        if self.cfg.FEATURES == "ahead" and self.image_tower_is_frozen:
-            images = self.train_loader_x.dataset
-            self.stream = FeatureStream(self.encoder, self.visual_prompt, images, self.max_epoch)
+            checkpoint.load_into(self.method, Path(self.cfg.MODEL.INIT_WEIGHTS), self.identity())
+        trained = any(p.requires_grad for p in self.method.parameters())
+        self.optim, self.sched = self.method.build_optimization(self.cfg.OPTIM) if trained else (None, None)
+        self.register_model("prompt_learner", self.method, self.optim, self.sched)
+        prompt = self.method.visual_prompt()
+        self.features = FewShotFeatures(self.encoder, prompt, images, dataset.val or ())
+        ahead = self.cfg.FEATURES == "ahead" and self.method.image_tower_is_frozen
+        self.stream = FeatureStream(self.encoder, prompt, images, self.max_epoch) if ahead else None
 
     @property
-    def learned_parameters(self) -> int:
-        """How many numbers are learned and kept; 0 for a method that only tests."""
-        return sum(value.numel() for value in self.learner.state_dict().values())
+    def trainable_parameters(self) -> int:
+        """How many values the checkpoint holds; 0 for a method that learns nothing."""
+        return sum(value.numel() for value in self.method.state_dict().values())
 
-    def set_model_mode(self, mode: str = "train", names=None) -> None:
-        """The backbone stays in evaluation mode, but for the text tower's dropout where TEXT_DROPOUT asks for it."""
+    @property
+    def stackable(self) -> bool:
+        """Whether a step's prompts can be encoded together with those of other runs."""
+        return self.stream is not None and self.method.stackable
+
+    def set_model_mode(self, mode: str = "train", names: str | Sequence[str] | None = None) -> None:
+        """Set the mode of the method; the backbone stays in evaluation mode, but for dropout if TEXT_DROPOUT is on."""
         super().set_model_mode(mode, names)
-        self.backbone.set_text_dropout(mode == "train" and self.settings.get("TEXT_DROPOUT", False))
-
-    def epoch_batches(self) -> Iterable[dict]:
-        """Batches with image features where they are encoded ahead, else with pixels; the same images either way."""
-        if self.stream is None:
-            self.train_loader_x.dataset.decode_all()
-            return self.train_loader_x
-        features = self.stream.epoch(self.epoch)
-        order = torch.tensor(epoch_order(len(features), max(self.cfg.SEED, 0), self.epoch), device=self.device)
-        size = self.train_loader_x.batch_size
-        whole = len(order) // size * size if self.train_loader_x.drop_last else len(order)
-        return [
-            {"features": features[chosen], "label": self.stream.labels[chosen], "index": chosen}
-            for chosen in order[:whole].split(size)
-        ]
+        self.backbone.set_text_dropout(mode == "train" and getattr(self.method.config, "TEXT_DROPOUT", False))
 
     def train(self) -> None:
-        lockstep.train_together([self])
+        for batch in self.batches():
+            descend([self], [self.forward(batch)])
 
-    def walk(self) -> Iterator[dict]:
-        """The training as a sequence of batches; who takes one steps on it before taking the next.
+    def batches(self) -> Iterator[dict]:
+        """The training as a sequence of batches; the caller takes a step on each before it asks for the next one.
 
-        A method that learns nothing has none, and is tested.
+        A method that learns nothing has no batches and is only tested.
         """
-        self.walk_started = time.time()
-        if not self.learned_parameters:
+        self.training_started = time.time()
+        if not self.trainable_parameters:
             self.evaluate()
             return
         self.before_train()
+        if self.method.closed_form:
+            for step, loss in enumerate(self.method.fit(self.features)):
+                self.write_scalar("train/loss", loss, step)
+            self.save_model(self.max_epoch - 1, self.output_dir)
+        else:
+            yield from self._batches_of_all_epochs()
+        self.after_train()
+
+    def _batches_of_all_epochs(self) -> Iterator[dict]:
+        if self.start_epoch == 0:
+            self.method.before_training(self.features)
         for epoch in range(self.start_epoch, self.max_epoch):
             self.epoch = epoch
             self.before_epoch()
+            self.method.before_epoch(epoch, self.optim)
             self.set_model_mode("train")
             self._losses: list[Tensor] = []
             self._meters, started, lr = MetricMeter(), time.time(), self.get_current_lr()
@@ -110,39 +159,48 @@ class PromptTuner(Method):
                 yield batch
                 self.report(self._meters, time.time() - started, lr)
             self._read_losses()
+            self.method.after_epoch(epoch)
             self.after_epoch()
-        self.after_train()
+        if self.method.after_training(self.features):
+            self.save_model(self.max_epoch - 1, self.output_dir)
+
+    def epoch_batches(self) -> Sequence[dict]:
+        """Batches of cached image features if the image tower is frozen, else of pixels; of the same images."""
+        loader = self.train_loader_x
+        if self.stream is None:
+            loader.dataset.decode_all()
+            return loader
+        return self.stream.batches(self.epoch, max(self.cfg.SEED, 0), loader.batch_size, loader.drop_last)
 
     def forward(self, batch: dict) -> Tensor:
-        """The loss of a batch; nothing in a step waits for the device."""
+        """The loss of a batch; nothing in it waits for the device."""
         batch = {key: value.to(self.device) if torch.is_tensor(value) else value for key, value in batch.items()}
-        # Whatever a method draws while training (dropout) is a function of seed, epoch and step alone.
+        # Random numbers of a step (dropout) depend on seed, epoch and step only.
         torch.manual_seed(stream_seed("step", self.cfg.SEED, self.epoch, self.batch_idx))
-        with self.precision.autocast(), self.adapted():
-            logits, parts = self.loss(batch)
-            total = sum(parts.values())
+        with self.precision.autocast(), self.method.adapted():
+            logits, parts = self.method.training_step(batch)
+            total = total_loss(parts.values())
         accuracy = (logits.argmax(1) == batch["label"]).float().mean() * 100
         self._losses.append(total.detach())
         self._meters.update({"loss": total, **parts, "acc": accuracy})
         return total
 
     def update(self) -> None:
-        """Step on the gradients; the learning rate follows."""
+        """Update the parameters by their gradients, and then the learning rate."""
         self.precision.step(self.optim)
-        if self.schedule_per_step or self.batch_idx + 1 == self.num_batches:
+        if self.method.schedule_per_step or self.batch_idx + 1 == self.num_batches:
             self.update_lr()
 
     def _read_losses(self) -> None:
-        """Fetch the epoch's losses from the device; one that is not finite ends the run before anything is kept."""
+        """Read the losses of the epoch from the device; one that is not finite ends the run before it is saved."""
         for index, loss in enumerate(read_values(self._losses)):
             if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is {loss} in epoch {self.epoch + 1}, step {index + 1}; lower OPTIM.LR?"
-                )
+                where = f"epoch {self.epoch + 1}, step {index + 1}"
+                raise FloatingPointError(f"the loss is {loss} in {where}; lower OPTIM.LR?")
             self.write_scalar("train/loss", loss, self.epoch * self.num_batches + index)
 
     def evaluate(self) -> dict[str, dict]:
-        """Test as the protocol asks; all metrics by the classes they are of, kept in `evaluation`."""
+        """Test as the protocol asks; returns and stores all metrics by the classes tested."""
         which = self.cfg.DATASET.SUBSAMPLE_CLASSES
         parts = ("base", "new") if self.cfg.PROTOCOL == "base2new" and which == "base" else (which,)
         self.evaluation = {}
@@ -153,59 +211,62 @@ class PromptTuner(Method):
 
     @torch.no_grad()
     def test(self, split: str | None = None, which: str | None = None) -> float:
-        """Evaluate on the validation or test split; `which` chooses all, base or new classes of the test split."""
+        """Test on the split "val" or "test"; `which` chooses "all", "base" or "new" classes of the test split."""
         self.set_model_mode("eval")
         split = split or self.cfg.TEST.SPLIT
         which = which or self.cfg.DATASET.SUBSAMPLE_CLASSES
-        dataset = self.dm.dataset
+        dataset, method = self.dm.dataset, self.method
         if split == "val" and dataset.val:
-            items, names = dataset.val, self.classnames
+            items, names = dataset.val, dataset.classnames
         elif which == self.cfg.DATASET.SUBSAMPLE_CLASSES:
             items, names = dataset.test, dataset.classnames
         else:
             items, names = dataset.test_of(which)
-        prompt = self.visual_prompt and self.visual_prompt.detached()
-        with self.adapted():
-            features, labels = self.encoder.images(items, prompt, f"{split} images", keep=self.image_tower_is_frozen)
-        trained_on, self.classnames = self.classnames, names
-        self.set_classes(names)
+        with method.adapted():
+            prompt, frozen = method.visual_prompt(), method.image_tower_is_frozen
+            features, labels = self.encoder.images(items, prompt, f"{split} images", keep=frozen)
         print(f"Evaluate on the *{split}* set" + ("" if which == "all" else f", {which} classes"))
         self.evaluator.lab2cname = dict(enumerate(names))
         self.evaluator.reset()
-        with self.precision.autocast(), self.adapted():
-            self.evaluator.process(self.logits(features), labels)
-        results = self.evaluator.evaluate()
-        self.classnames = trained_on
-        self.set_classes(trained_on)
-        return next(iter(results.values()))
+        method.set_classes(names)
+        with self.precision.autocast(), method.adapted():
+            self.evaluator.process(method.logits(features), labels)
+        method.set_classes(dataset.classnames)
+        return next(iter(self.evaluator.evaluate().values()))
 
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree on to be loaded."""
+        """What a checkpoint must agree with to be loaded."""
         return {"method": type(self).__name__, "backbone": self.backbone.name}
 
-    def save_model(self, epoch: int, directory: str, is_best=False, val_result=None, model_name: str = "") -> None:
-        """Write what was learned, and nothing else, to <directory>/model.pth (or `model_name`)."""
+    def save_model(
+        self, epoch: int, directory: str, is_best: bool = False, val_result: Any = None, model_name: str = ""
+    ) -> None:
+        """Write the method's `state_dict`, with the classes and settings it belongs to, to <directory>/model.pth."""
+        settings = json.dumps(asdict(self.method.config))
+        about = {**self.identity(), "classnames": self.method.classnames, "settings": settings}
         path = Path(directory) / (model_name or checkpoint.FILE)
-        about = {**self.identity(), "classnames": self.classnames, "settings": json.dumps(self.settings)}
-        checkpoint.save(path, self.learner.state_dict(), epoch + 1, about)
+        checkpoint.save(path, self.method.state_dict(), epoch + 1, about)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load <directory>/model.pth or, CoOp-style, <directory>/prompt_learner/model.pth.tar-<epoch>."""
+        """Load <directory>/model.pth or, of an epoch, <directory>/prompt_learner/model.pth.tar-<epoch>."""
         path = checkpoint.find(Path(directory), epoch)
-        about = checkpoint.load_into(self.learner, path, self.identity(), epoch)
-        checkpoint.compare(about, self.classnames, dict(self.settings), self.classes_matter)
+        about = checkpoint.load_into(self.method, path, self.identity(), epoch)
+        method = self.method
+        checkpoint.compare(about, method.classnames, asdict(method.config), method.classes_matter)
 
     def after_epoch(self) -> None:
-        """Keep the model (the best on validation, or the last), and the state to go on from after an interrupt."""
+        """Save the model (the best on validation, or the last), and the state that an interrupted run resumes from."""
+        done, frequency = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
+        best = done == self.max_epoch
         if self.cfg.TEST.FINAL_MODEL == "best_val":
             result = self.test(split="val")
-            keep = result > self.best_result
+            best = result > self.best_result
             self.best_result = max(result, self.best_result)
-        else:
-            keep = self.epoch + 1 == self.max_epoch
-        if keep:
+        if best:
             self.save_model(self.epoch, self.output_dir)
-        state = {"epoch": self.epoch + 1, "best_result": self.best_result, "history": self.history["train/loss"]}
+        if frequency > 0 and done % frequency == 0:
+            self.save_model(self.epoch, self.output_dir, model_name=checkpoint.name_of_epoch(done))
+        state = {"epoch": done, "best_result": self.best_result, "history": self.history["train/loss"]}
         checkpoint.save_state(Path(self.output_dir), self.identity(), self.resumable(), state)
 
     def after_train(self) -> None:
@@ -224,20 +285,16 @@ class PromptTuner(Method):
         return state["epoch"]
 
     def resumable(self) -> dict[str, Any]:
-        """What an interrupted run needs to go on: things with a state_dict."""
-        return {"learner": self.learner, "optim": self.optim, "sched": self.sched, "precision": self.precision}
+        """What an interrupted run needs to resume: objects with a `state_dict`, by name."""
+        parts = {"learner": self.method, "optim": self.optim, "sched": self.sched, "precision": self.precision}
+        return {**parts, **self.method.training_state()}
 
 
-def _shared_backbone(cfg, device: torch.device) -> Backbone:
-    """The backbone that this process has already, of a living run or its last one, else a new one; never two copies."""
-    key = (cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.PATH, cfg.TEXT_PADDING, str(device))
-    backbone = _LIVE.get(key)
-    if backbone is None:
-        if cfg.TEXT_PADDING not in ("longest", "context"):
-            raise unknown_name("text padding (TEXT_PADDING)", cfg.TEXT_PADDING, ("longest", "context"))
-        _LAST.clear()  # its memory is free before the next one is loaded
-        backbone = _LIVE[key] = build_backbone(*key[:2]).to(device)
-        backbone.pad_text = cfg.TEXT_PADDING == "context"
-    _LAST[:] = [backbone]
-    backbone.set_text_dropout(False)  # a run that ended in the middle of training may have left it on
-    return backbone
+def descend(runs: Sequence[Tuner], losses: Sequence[Tensor]) -> None:
+    """One optimiser step of each run on its own loss, with one backward pass for all of them."""
+    for run in runs:
+        run.optim.zero_grad()
+    with runs[0].precision.products():
+        total_loss(run.precision.scaled(loss) for run, loss in zip(runs, losses, strict=True)).backward()
+    for run in runs:
+        run.update()

@@ -1,14 +1,26 @@
 """Learned tokens in the image tower."""
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
 
-from clip import PLACEMENTS, Backbone, VisualPrompt
+from clip import PLACEMENTS, Backbone, Placement, VisualPrompt
+from trainers.settings import setting
 
-STD = 0.02  # of the normal distribution that learned tokens start from, as in CoOp-style code
+STD = 0.02  # of the normal distribution of the starting values, as in CoOp-style code
+
+
+@dataclass
+class VisualTokensConfig:
+    """The settings of methods that learn tokens in the image tower."""
+
+    VISUAL_TOKENS: int = setting(4, "number of learned tokens before a block", at_least=1)
+    VISUAL_DEPTH: int = setting(1, "before how many blocks new tokens are learned; 0 for all", at_least=0)
+    VISUAL_PLACEMENT: str = setting(
+        "insert", "insert tokens (the paper) or replace patches (the official Biomed-DPT code)", choices=PLACEMENTS
+    )
 
 
 class VisualTokens(nn.Module):
@@ -21,33 +33,19 @@ class VisualTokens(nn.Module):
         placement: "insert" into the sequence, or "replace" its first patches.
     """
 
-    def __init__(self, backbone: Backbone, tokens: int, depth: int, placement: str):
+    def __init__(self, backbone: Backbone, tokens: int, depth: int, placement: Placement):
         super().__init__()
         self.placement = placement
         depth = min(depth or backbone.vision_depth, backbone.vision_depth)
         self.values = nn.Parameter(torch.empty(depth, tokens, backbone.vision_width).normal_(std=STD))
 
+    @classmethod
+    def from_config(cls, backbone: Backbone, config: VisualTokensConfig) -> "VisualTokens":
+        """Tokens as a method's settings describe them."""
+        placement = cast(Placement, config.VISUAL_PLACEMENT)
+        return cls(backbone, config.VISUAL_TOKENS, config.VISUAL_DEPTH, placement)
+
     def prompt(self) -> VisualPrompt:
-        """The tokens as they stand now."""
+        """The visual prompt with the current values of the tokens."""
         depth, tokens, _ = self.values.shape
         return VisualPrompt(tokens, depth, self.placement, self.values)
-
-
-class LearnsVisualTokens:
-    """A part of methods that learn tokens in the image tower; `build_prompts` sets `tokens`."""
-
-    needs_image_tokens = True
-    visual_choices: Mapping[str, tuple[str, ...]] = {"VISUAL_PLACEMENT": PLACEMENTS}
-    visual_defaults: Mapping[str, Any] = {"VISUAL_TOKENS": 4, "VISUAL_DEPTH": 1, "VISUAL_PLACEMENT": "insert"}
-    tokens: VisualTokens | None = None
-
-    def build_tokens(self) -> VisualTokens:
-        settings = self.settings
-        self.tokens = VisualTokens(
-            self.backbone, settings.VISUAL_TOKENS, settings.VISUAL_DEPTH, settings.VISUAL_PLACEMENT
-        )
-        return self.tokens
-
-    @property
-    def visual_prompt(self) -> VisualPrompt:
-        return self.tokens.prompt()

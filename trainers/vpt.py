@@ -1,41 +1,43 @@
 """Visual prompt tuning: learned tokens in the image tower, text frozen."""
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from dataclasses import dataclass
 
-from dassl.engine import TRAINER_REGISTRY
-from trainers.visual import LearnsVisualTokens
-from trainers.zeroshot import ZeroShot
+from clip import VisualPrompt
+from trainers.frozen_text import FrozenText
+from trainers.registry import register_method
+from trainers.settings import inherited
+from trainers.visual import VisualTokens, VisualTokensConfig
 
 
-@TRAINER_REGISTRY.register()
-class VPT(LearnsVisualTokens, ZeroShot):
-    """VPT-shallow (Jia et al., arXiv 2203.12119, eq. 4): learned tokens before the first block, text frozen.
-
-    Settings beside ZeroShot's: VISUAL_TOKENS; VISUAL_DEPTH, before how many blocks new tokens are learned (0: all);
-    VISUAL_PLACEMENT insert (the paper) or replace (the officially published Biomed-DPT code).
-    """
+@register_method
+class VPT(FrozenText):
+    """VPT-shallow (Jia et al., arXiv 2203.12119, eq. 4): learned tokens before the first block, text frozen."""
 
     learns = "image tokens before the first block"
-    numbers = 3_072
+    trainable_parameters = 3_072
     source = "arXiv 2203.12119"
-    checked = "official code: 20 steps (replace)"
-    choices = {**ZeroShot.choices, **LearnsVisualTokens.visual_choices}
-    defaults = {**ZeroShot.defaults, **LearnsVisualTokens.visual_defaults}
+    verified_against = "official code: 20 steps (replace)"
+    needs_image_tokens = True
 
-    def build_prompts(self) -> nn.Module:
-        return self.build_tokens()
+    @dataclass
+    class Config(VisualTokensConfig, FrozenText.Config):
+        """Settings of the frozen text and of the image tokens."""
 
-    def loss(self, batch: dict) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = self.logits(self.image_features(batch))
-        return logits, {"ce": F.cross_entropy(logits, batch["label"])}
+    def build(self) -> None:
+        self.tokens = VisualTokens.from_config(self.backbone, self.config)
+
+    def visual_prompt(self) -> VisualPrompt:
+        return self.tokens.prompt()
 
 
-@TRAINER_REGISTRY.register()
+@register_method
 class VPTDeep(VPT):
-    """VPT-deep (arXiv 2203.12119, eq. 5): tokens of their own before every block."""
+    """VPT-deep (arXiv 2203.12119, eq. 5): other learned tokens before every block."""
 
     learns = "image tokens before every block"
-    numbers = 36_864
-    checked = "a loop of a few lines"
-    defaults = {**VPT.defaults, "VISUAL_DEPTH": 0}
+    trainable_parameters = 36_864
+    verified_against = "a loop of a few lines"
+
+    @dataclass
+    class Config(VPT.Config):
+        VISUAL_DEPTH: int = inherited(VPT.Config, "VISUAL_DEPTH", 0)

@@ -1,45 +1,27 @@
-"""Zero-shot classification: frozen text features of what is written about each class."""
+"""Zero-shot classification with frozen text features."""
 
-from torch import Tensor, nn
+from dataclasses import dataclass
 
-from dassl.engine import TRAINER_REGISTRY
-from trainers.teacher import mean_feature
-from trainers.tuner import PromptTuner
+from trainers.frozen_text import FrozenText
+from trainers.registry import register_method
+from trainers.settings import inherited
 
 
-@TRAINER_REGISTRY.register()
-class ZeroShot(PromptTuner):
-    """CLIP's zero-shot classifier (arXiv 2103.00020, section 3.1.2): frozen text features, nothing learned.
-
-    Settings: TEXT template, the feature of one sentence per class, or ensemble, the mean of N_PROMPTS sentences of the
-    prompt file; TEMPLATE, the sentence, with {} for the class name.
-    """
+@register_method
+class ZeroShot(FrozenText):
+    """CLIP's zero-shot classifier (arXiv 2103.00020, section 3.1.2): frozen text features, nothing is learned."""
 
     learns = "nothing"
     source = "arXiv 2103.00020"
-    checked = "official code: logits"
-    choices = {"TEXT": ("template", "ensemble")}
-    defaults = {"TEXT": "template", "TEMPLATE": "a photo of a {}.", "N_PROMPTS": 50, "PREC": "fp32"}
-
-    def build_prompts(self) -> nn.Module:
-        return nn.Module()
-
-    def set_classes(self, classnames: list[str]) -> None:
-        self._text = self.frozen_text(classnames)
-
-    def frozen_text(self, classnames: list[str]) -> Tensor:
-        """Normalised text features (C, D) of the classes, by TEXT."""
-        if self.settings.TEXT == "ensemble":
-            return mean_feature(self.sentence_features(classnames))
-        return self.encoder.sentences(self.template_texts(classnames))
-
-    def text_features(self) -> Tensor:
-        return self._text
+    verified_against = "official code: logits"
 
 
-@TRAINER_REGISTRY.register()
+@register_method
 class ZeroShotEnsemble(ZeroShot):
-    """Zero-shot classification with the mean feature of the sentences written about each class."""
+    """Zero-shot classification with the mean text feature of the sentences written about each class."""
 
     source = "arXiv 2103.00020, section 3.1.4"
-    defaults = {**ZeroShot.defaults, "TEXT": "ensemble"}
+
+    @dataclass
+    class Config(ZeroShot.Config):
+        TEXT: str = inherited(ZeroShot.Config, "TEXT", "ensemble")

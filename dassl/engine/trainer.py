@@ -24,8 +24,8 @@ class TrainerBase:
     defaults: ClassVar[dict[str, Any]] = {}  # a method's own settings, for the node TRAINER.<NAME>
 
     @classmethod
-    def refusal(cls, backbone: type, cfg: CfgNode) -> str:
-        """Why the trainer cannot work on a backbone or with the settings of a run; "" where it can."""
+    def why_unsupported(cls, backbone: type, cfg: CfgNode) -> str:
+        """Why the trainer cannot be used on a backbone or with a run's configuration; "" if it can."""
         return ""
 
     def __init__(self):

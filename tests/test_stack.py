@@ -1,4 +1,4 @@
-"""Runs trained side by side give what they give alone; steps wait for nothing."""
+"""Runs that are trained in a stack give the numbers of separate runs; steps do not wait for the device."""
 
 import json
 
@@ -12,32 +12,32 @@ from clip import BiomedCLIP
 from sweep.plan import make_plan, stacks
 from sweep.run import read_results
 from tests.registered import STEPPING
-from trainers import lockstep
 from trainers.precision import Precision
+from trainers.stack import step, train_stack
 
 EPOCHS = ["OPTIM.MAX_EPOCH", 4, "DATALOADER.TRAIN_X.BATCH_SIZE", 4]
 
 
-def losses(trainer):
+def losses_of(trainer):
     return np.array([value for _, value in trainer.history["train/loss"]])
 
 
 @pytest.mark.parametrize("method", ["CoOp", "BiomedDPT"])
-def test_seeds_and_shots_side_by_side_equal_separate_runs(build, method):
+def test_seeds_and_shots_in_a_stack_equal_separate_runs(build, method):
     cells = [(1, 1), (2, 1), (1, 2)]
     alone = [build(method, seed=seed, shots=shots, opts=EPOCHS) for seed, shots in cells]
     for trainer in alone:
         trainer.train()
     together = [build(method, seed=seed, shots=shots, opts=EPOCHS) for seed, shots in cells]
-    lockstep.train_together(together)
-    assert [len(losses(trainer)) for trainer in together] == [8, 8, 16]
+    train_stack(together)
+    assert [len(losses_of(trainer)) for trainer in together] == [8, 8, 16]
     for one, other in zip(alone, together, strict=True):
-        np.testing.assert_allclose(losses(other), losses(one), rtol=1e-5)
-        torch.testing.assert_close(other.context.ctx, one.context.ctx, atol=1e-5, rtol=1e-4)
+        np.testing.assert_allclose(losses_of(other), losses_of(one), rtol=1e-5)
+        torch.testing.assert_close(other.method.context.ctx, one.method.context.ctx, atol=1e-5, rtol=1e-4)
         assert other.evaluation["all"]["accuracy"] == pytest.approx(one.evaluation["all"]["accuracy"], abs=100 / 96)
 
 
-def test_runs_side_by_side_share_the_backbone_and_each_forward_pass(build, monkeypatch):
+def test_runs_of_a_stack_share_the_backbone_and_each_forward_pass(build, monkeypatch):
     trainers = [build("BiomedDPT", seed=seed, opts=EPOCHS) for seed in (1, 2, 3)]
     assert len({id(trainer.backbone) for trainer in trainers}) == 1
     batches = []
@@ -47,13 +47,13 @@ def test_runs_side_by_side_share_the_backbone_and_each_forward_pass(build, monke
         "encode_text",
         lambda self, e, *rest: batches.append((len(e), torch.is_grad_enabled())) or encode(self, e, *rest),
     )
-    lockstep.train_together(trainers)
+    train_stack(trainers)
     assert [size for size, training in batches if training] == [3 * 8] * 8
 
 
 def test_a_stack_that_was_interrupted_goes_on_where_each_run_was(build):
     whole = [build("BiomedDPT", seed=seed, opts=EPOCHS) for seed in (1, 2)]
-    lockstep.train_together(whole)
+    train_stack(whole)
     first = [build("BiomedDPT", seed=seed, opts=EPOCHS) for seed in (1, 2)]
     finish = first[1].after_epoch
 
@@ -64,15 +64,15 @@ def test_a_stack_that_was_interrupted_goes_on_where_each_run_was(build):
 
     first[1].after_epoch = interrupt
     with pytest.raises(KeyboardInterrupt):
-        lockstep.train_together(first)
+        train_stack(first)
     again = [
         build("BiomedDPT", seed=seed, opts=[*EPOCHS, "OUTPUT_DIR", run.output_dir])
         for seed, run in zip((1, 2), first, strict=True)
     ]
-    lockstep.train_together(again)
+    train_stack(again)
     assert [run.start_epoch for run in again] == [2, 1]
     for one, other in zip(whole, again, strict=True):
-        np.testing.assert_allclose(losses(other), losses(one), rtol=1e-5)
+        np.testing.assert_allclose(losses_of(other), losses_of(one), rtol=1e-5)
 
 
 def test_text_dropout_is_drawn_as_in_separate_runs(build):
@@ -81,26 +81,26 @@ def test_text_dropout_is_drawn_as_in_separate_runs(build):
     alone.train()
     together = [build("BiomedDPT", seed=seed, opts=opts) for seed in (1, 2)]
     assert not together[0].stackable
-    lockstep.train_together(together)
-    assert losses(together[1]).tolist() == losses(alone).tolist()
+    train_stack(together)
+    assert losses_of(together[1]).tolist() == losses_of(alone).tolist()
 
 
 def test_dropout_left_on_by_a_run_that_ended_early_does_not_reach_the_next(build, monkeypatch, tmp_path):
     monkeypatch.setenv("BIOMED_DPT_CACHE", str(tmp_path / "own"))
-    clean = build("BiomedDPT", opts=EPOCHS).teacher
+    clean = build("BiomedDPT", opts=EPOCHS).method.teacher
     monkeypatch.setenv("BIOMED_DPT_CACHE", str(tmp_path / "other"))
     ended = build("CoOp", opts=[*EPOCHS, "TRAINER.COOP.TEXT_DROPOUT", True])
-    next(ended.walk())
+    next(ended.batches())
     assert ended.backbone.model.text.training
     after = build("BiomedDPT", opts=EPOCHS)
     assert after.backbone is ended.backbone
-    torch.testing.assert_close(after.teacher, clean, atol=0, rtol=0)
+    torch.testing.assert_close(after.method.teacher, clean, atol=0, rtol=0)
 
 
 def test_a_run_is_finished_before_its_longer_neighbours(build):
     short, long = build("CoOp", opts=EPOCHS), build("CoOp", shots=2, opts=EPOCHS)
     steps_left = {}
-    lockstep.train_together([long, short], lambda run: steps_left.setdefault(run, 16 - len(losses(long))))
+    train_stack([long, short], lambda run: steps_left.setdefault(run, 16 - len(losses_of(long))))
     assert list(steps_left) == [short, long]
     assert steps_left[short] > steps_left[long] == 0
     assert short.evaluation
@@ -126,10 +126,10 @@ def test_no_step_waits_for_the_device(build, method):
     trainer = build(method, shots=2, opts=[*EPOCHS, "TRAIN.PRINT_FREQ", 1000, *lora])
     if isinstance(trainer.optim, torch.optim.AdamW):  # its counters of steps lie on the host and are read there
         trainer.precision.step = lambda optim: None
-    walk = trainer.walk()
-    batch = next(walk)
+    batches = trainer.batches()
+    batch = next(batches)
     with Waits() as waits:
-        lockstep.step({trainer: batch})
+        step({trainer: batch})
         assert waits.count == 0
         float(trainer._losses[0])
         assert waits.count == 1
@@ -137,8 +137,7 @@ def test_no_step_waits_for_the_device(build, method):
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_it_is_kept(build, monkeypatch, tmp_path):
     trainer = build("CoOp", opts=[*EPOCHS, "TRAIN.PRINT_FREQ", 1000])
-    loss = trainer.loss
-    monkeypatch.setattr(trainer, "loss", lambda batch: (loss(batch)[0], {"ce": loss(batch)[1]["ce"] * float("nan")}))
+    monkeypatch.setattr(trainer.method, "similarities", lambda images, text: float("nan") * images @ text.T)
     with pytest.raises(FloatingPointError, match="the loss is nan in epoch 1, step 1"):
         trainer.train()
     assert not list(tmp_path.rglob("checkpoint.pth"))
@@ -189,8 +188,12 @@ def test_features_in_bf16_are_near_those_in_fp32(build):
 
 def test_prompts_padded_to_the_context_length_give_the_same_training(build):
     plain, padded = (build("BiomedDPT", opts=[*EPOCHS, "TEXT_PADDING", name]) for name in ("longest", "context"))
-    assert padded.context.tokens.ids.shape[1] == padded.backbone.context_length > plain.context.tokens.ids.shape[1]
+    assert (
+        padded.method.context.tokens.ids.shape[1]
+        == padded.backbone.context_length
+        > plain.method.context.tokens.ids.shape[1]
+    )
     assert plain.backbone is not padded.backbone
     for trainer in (plain, padded):
         trainer.train()
-    np.testing.assert_allclose(losses(padded), losses(plain), rtol=1e-4)
+    np.testing.assert_allclose(losses_of(padded), losses_of(plain), rtol=1e-4)

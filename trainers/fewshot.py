@@ -1,0 +1,46 @@
+"""Frozen features of a run's training images and validation shots, for methods that work on features alone."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clip import VisualPrompt
+from dassl.data import DatasetWrapper
+from dassl.data.datasets import Datum
+from dassl.errors import InputError
+from trainers.features import Encoder
+
+
+class FewShotFeatures:
+    """Features of the training images and of the validation shots.
+
+    Args:
+        encoder: computes and caches them.
+        prompt: the visual prompt of the image tower, if any.
+        images: the training images with their augmentation.
+        validation: the validation shots; empty where there are none.
+    """
+
+    def __init__(
+        self, encoder: Encoder, prompt: VisualPrompt | None, images: DatasetWrapper, validation: Sequence[Datum]
+    ):
+        self._encoder, self._prompt, self._images, self._validation = encoder, prompt, images, validation
+
+    def training(self, views: int) -> tuple[Tensor, Tensor]:
+        """Normalised features (N, D), the mean over `views` augmented views of each image, and labels (N,)."""
+        features = self._encoder.views(self._images, self._prompt, range(views)).mean(0)
+        labels = torch.tensor([item.label for item in self._images.data_source], device=features.device)
+        return F.normalize(features, dim=-1), labels
+
+    def validation(self) -> tuple[Tensor, Tensor]:
+        """Normalised features (M, D) of the validation shots without augmentation, and labels (M,)."""
+        if not self._validation:
+            raise InputError("this method chooses settings on validation images, and the data set has none")
+        return self._encoder.images(self._validation, self._prompt, "validation images")
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The share of rows (…, N, C) whose highest logit is at the label (N,): (…)."""
+    return (logits.argmax(-1) == labels).double().mean(-1)

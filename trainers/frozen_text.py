@@ -1,0 +1,33 @@
+"""What methods with frozen text features share."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from trainers.method import Method
+from trainers.settings import setting
+from trainers.teacher import mean_feature
+
+
+class FrozenText(Method):
+    """A method whose text features are those of a template or the mean of the sentences of each class."""
+
+    @dataclass
+    class Config(Method.Config):
+        TEXT: str = setting(
+            "template",
+            "text feature of a class: of the sentence TEMPLATE, or the mean of N_PROMPTS sentences of the prompt file",
+            choices=("template", "ensemble"),
+        )
+        TEMPLATE: str = setting("a photo of a {}.", "the sentence; {} stands for the class name")
+        N_PROMPTS: int = setting(50, "sentences per class, for TEXT ensemble", at_least=1)
+
+    def set_classes(self, classnames: list[str]) -> None:
+        super().set_classes(classnames)
+        if self.config.TEXT == "ensemble":
+            self._text = mean_feature(self.sentence_features(classnames, self.config.N_PROMPTS))
+        else:
+            self._text = self.template_features(self.config.TEMPLATE, classnames)
+
+    def text_features(self) -> Tensor:
+        return self._text

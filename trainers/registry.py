@@ -1,0 +1,31 @@
+"""Registers methods, and the Dassl trainers that train them."""
+
+from dataclasses import is_dataclass
+
+from dassl.engine import TRAINER_REGISTRY
+from dassl.utils import Registry
+from trainers.method import Method
+from trainers.settings import defaults_of
+from trainers.tuner import Tuner
+
+METHOD_REGISTRY = Registry("method")
+
+
+def register_method(method: type[Method]) -> type[Method]:
+    """Register a method in METHOD_REGISTRY, and a Dassl trainer of the same name in TRAINER_REGISTRY; a decorator.
+
+    Raises:
+        TypeError: the class lacks a docstring, a `Config` dataclass, or a row of the table of methods.
+    """
+    missing = [name for name in ("__doc__", "learns", "source", "verified_against") if not getattr(method, name)]
+    if missing or not is_dataclass(method.Config):
+        raise TypeError(f"method {method.__name__} needs a Config dataclass and {', '.join(missing) or 'nothing else'}")
+    METHOD_REGISTRY.register(method)
+    body = {
+        "method_class": method,
+        "defaults": defaults_of(method.Config),
+        "__doc__": method.__doc__,
+        "__module__": method.__module__,
+    }
+    TRAINER_REGISTRY.register(type(method.__name__, (Tuner,), body))
+    return method
