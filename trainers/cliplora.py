@@ -62,7 +62,8 @@ class CLIPLoRA(ZeroShot):
             self.max_epoch = max(1, round(steps / self.steps_per_epoch))
         blocks = [b for tower in ENCODERS[settings.ENCODER] for b in self.backbone.attention_projections(tower)]
         chosen = [block[name] for block in blocks for name in settings.PARAMS]
-        self.lora = LoRA(chosen, settings.RANK, settings.ALPHA / math.sqrt(settings.RANK), settings.DROPOUT)
+        scale = settings.ALPHA / math.sqrt(settings.RANK)
+        self.lora = LoRA(self.backbone, chosen, settings.RANK, scale, settings.DROPOUT)
         return self.lora
 
     def build_optimization(self) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
