@@ -1,4 +1,4 @@
-"""The framework: old code runs on it, schedules and transforms do what they say."""
+"""The training framework: CoOp-style code runs on it; schedules, transforms, checkpoints and small tools."""
 
 import math
 import random
@@ -32,7 +32,7 @@ from tests import coop_style
 
 @pytest.fixture
 def old_cfg(tmp_path):
-    """A configuration put together as CoOp's train.py does."""
+    """A configuration, made in the same way as in CoOp's train.py."""
     coop_style.make_images(tmp_path / "data")
     (tmp_path / "method.yaml").write_text(
         "DATALOADER:\n  TRAIN_X:\n    BATCH_SIZE: 4\n  NUM_WORKERS: 0\n"
@@ -49,7 +49,7 @@ def old_cfg(tmp_path):
     return cfg
 
 
-def test_old_style_trainer_and_data_set_run_unchanged(old_cfg, tmp_path, capsys):
+def test_coop_style_trainer_and_data_set_run_unchanged(old_cfg, tmp_path, capsys):
     set_random_seed(old_cfg.SEED)
     setup_logger(old_cfg.OUTPUT_DIR)
     try:
@@ -69,12 +69,12 @@ def test_old_style_trainer_and_data_set_run_unchanged(old_cfg, tmp_path, capsys)
     assert again.test() == 100
 
 
-def test_old_style_run_resumes(old_cfg, tmp_path):
+def test_coop_style_run_resumes(old_cfg, tmp_path):
     old_cfg.TRAIN.CHECKPOINT_FREQ = 3
     set_random_seed(1)
     whole = build_trainer(old_cfg)
     whole.train()
-    set_random_seed(1)  # old code draws its few-shot subset from the global generator
+    set_random_seed(1)  # CoOp-style code draws its few-shot subset from the global generator
     part = build_trainer(old_cfg)
     (tmp_path / "out" / "learner" / "checkpoint").write_text("model.pth.tar-3\n")
     part.train()
@@ -82,7 +82,7 @@ def test_old_style_run_resumes(old_cfg, tmp_path):
     assert torch.equal(part.model.head.weight, whole.model.head.weight)
 
 
-def test_old_style_sampling_is_what_random_sample_draws(old_cfg):
+def test_coop_style_subset_is_drawn_by_random_sample(old_cfg):
     set_random_seed(3)
     drawn = [item.impath for item in build_trainer(old_cfg).dm.dataset.train_x]
     random.seed(3)
@@ -92,7 +92,7 @@ def test_old_style_sampling_is_what_random_sample_draws(old_cfg):
     assert drawn == [path for paths in by_label for path in random.sample(paths, 4)]
 
 
-def test_old_style_data_set_serves_this_projects_methods(old_cfg, tmp_path):
+def test_methods_of_this_project_run_on_a_coop_style_data_set(old_cfg, tmp_path):
     opts = ["DATASET.NAME", "Shades", "OPTIM.MAX_EPOCH", "1", "OUTPUT_DIR", str(tmp_path / "coop")]
     trainer = build_trainer(build_cfg(Choice("CoOp", shots=2, root=old_cfg.DATASET.ROOT, opts=opts)))
     trainer.train()
@@ -157,7 +157,7 @@ def test_transforms_by_name():
         transform("random_flipp")
 
 
-def test_registry_refuses_a_second_thing_of_one_name():
+def test_registry_refuses_a_name_that_is_registered_already():
     registry = Registry("animal")
 
     @registry.register()
