@@ -32,6 +32,7 @@ class FolderDataset(DatasetBase):
         paper: whether this is one of the data sets in the Biomed-DPT paper.
     """
 
+    dataset_dir: Path
     folder = ""
     classes: tuple[str, ...] = ()
     prompts = ""

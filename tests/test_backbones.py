@@ -1,7 +1,5 @@
 """CLIP, PubMedCLIP and PMC-CLIP: equality with the libraries' own models, layouts, prompts, errors."""
 
-from functools import partial
-
 import pytest
 import torch
 from PIL import Image
@@ -232,55 +230,6 @@ def test_resnet_refuses_learned_and_inserted_prompts(models):
         backbone.encode_image(pixels_for(backbone), VisualPrompt(9))
     with pytest.raises(InputError, match="is a ResNet and has no self-attention blocks"):
         backbone.attention_projections("image")
-
-
-@pytest.mark.parametrize(("name", "tower"), [("CLIP", "text"), ("CLIP", "image"), ("PMC-CLIP", "text")])
-def test_adapted_projections_change_the_features(models, name, tower):
-    _, backbone = models[name]
-    tokens, pixels = backbone.tokenize(SENTENCES), pixels_for(backbone)
-
-    def features():
-        with torch.no_grad():
-            return encode(backbone, tokens) if tower == "text" else backbone.encode_image(pixels)
-
-    plain, blocks = features(), backbone.attention_projections(tower)
-    assert len(blocks) == 2
-    for block in blocks:  # includes the last block of the image tower, which otherwise computes only the class token
-        for layer, rows in block.values():
-            width = len(range(*rows.indices(layer.out_features)))
-            assert width == layer.in_features
-            weight = torch.randn(width, width, generator=torch.Generator().manual_seed(4))
-            with backbone.adapted([((layer, rows), partial(F.linear, weight=weight))]):
-                assert backbone.is_adapted(layer)
-                assert not torch.allclose(features(), plain, atol=1e-4)
-            assert not backbone.is_adapted(layer)
-    assert torch.equal(features(), plain)
-
-
-def test_additions_of_nested_contexts_accumulate_and_end_with_them(models):
-    backbone = models["CLIP"][1]
-    layer, rows = backbone.attention_projections("image")[-1]["k"]
-    x = torch.ones(1, layer.in_features)
-    plain = layer(x)
-
-    def ones(entering):
-        return torch.ones(len(entering), layer.in_features)
-
-    def fail():
-        with backbone.adapted([((layer, rows), ones)]):
-            raise RuntimeError("inside")
-
-    with backbone.adapted([((layer, rows), ones)]):
-        with backbone.adapted([((layer, rows), ones)]):
-            torch.testing.assert_close((layer(x) - plain)[:, rows], 2 * ones(x))
-        with pytest.raises(RuntimeError, match="inside"):
-            fail()
-        assert backbone.is_adapted(layer)
-        changed = layer(x) - plain
-        torch.testing.assert_close(changed[:, rows], ones(x))
-        assert changed.count_nonzero() == layer.in_features
-    assert not backbone.is_adapted(layer)
-    assert torch.equal(layer(x), plain)
 
 
 def test_only_bert_has_text_dropout(models):

@@ -1,4 +1,4 @@
-"""The yacs configuration. Keys and defaults are those of upstream Dassl, so that CoOp-style yaml files load unchanged."""
+"""The yacs configuration, with the keys and defaults of upstream Dassl: CoOp-style yaml files load unchanged."""
 
 from typing import Any
 

@@ -145,7 +145,7 @@ def build_data_loader(
 
 
 class DataManager:
-    """The data set of a configuration, with its loaders for training (x labelled, u unlabelled), validation and test."""
+    """The data set of a configuration, and its loaders for training (x labelled, u unlabelled), validation and test."""
 
     def __init__(
         self,

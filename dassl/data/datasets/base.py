@@ -39,7 +39,7 @@ def draw_per_class(
     by_label = defaultdict(list)
     for item in items:
         by_label[label_of(item)].append(item)
-    drawn = []
+    drawn: list = []
     for of_label in by_label.values():
         if len(of_label) >= count:
             drawn += rng.sample(of_label, count)
@@ -86,8 +86,8 @@ class DatasetBase:
     def test_of(self, which: str) -> tuple[list[Datum], list[str]]:
         """Return the test images and the class names of "base" or "new" classes; not all data sets support this."""
         raise InputError(
-            f"the data set {type(self).__name__} cannot list the test images of its {which} classes, which this protocol "
-            "needs; override `test_of`, or use the few-shot protocol"
+            f"the data set {type(self).__name__} cannot list the test images of its {which} classes, which this "
+            "protocol needs; override `test_of`, or use the few-shot protocol"
         )
 
     @staticmethod
