@@ -11,7 +11,7 @@ from yacs.config import CfgNode as CN
 from configs import Choice, build_cfg
 from dassl.config import clean_cfg, get_cfg_default
 from dassl.data.transforms import build_transform
-from dassl.engine import build_trainer
+from dassl.engine import TrainerBase, build_trainer
 from dassl.errors import InputError, unknown_name
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import (
@@ -80,6 +80,25 @@ def test_coop_style_run_resumes(old_cfg, tmp_path):
     part.train()
     assert part.start_epoch == 3
     assert torch.equal(part.model.head.weight, whole.model.head.weight)
+
+
+def test_checkpoint_freq_saves_checkpoints_that_load_by_epoch(old_cfg, tmp_path):
+    old_cfg.TRAIN.CHECKPOINT_FREQ = 3
+    trainer = build_trainer(old_cfg)
+    trainer.train()
+    folder = tmp_path / "out" / "learner"
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoint",
+        *(f"model.pth.tar-{epoch}" for epoch in (3, 6, 8)),
+    }
+    last = trainer.model.head.weight.detach().clone()
+    TrainerBase.load_model(trainer, str(tmp_path / "out"), epoch=3)
+    stored = load_checkpoint(str(folder / "model.pth.tar-3"))
+    assert stored["epoch"] == 3
+    assert torch.equal(trainer.model.head.weight, stored["state_dict"]["weight"])
+    assert not torch.equal(trainer.model.head.weight, last)
+    with pytest.raises(InputError, match=r"model.pth.tar-4' does not exist"):
+        TrainerBase.load_model(trainer, str(tmp_path / "out"), epoch=4)
 
 
 def test_coop_style_subset_is_drawn_by_random_sample(old_cfg):
