@@ -1,4 +1,4 @@
-"""Frozen vision-language backbones behind one interface."""
+"""Frozen vision-language backbones behind one interface; importing this package registers them."""
 
 from clip.backbone import (
     BACKBONE_REGISTRY,
@@ -10,22 +10,26 @@ from clip.backbone import (
     VisualPrompt,
     build_backbone,
 )
-from clip.biomedclip import BiomedCLIP, Tiny
-from clip.openai import CLIP, PubMedCLIP
-from clip.pmcclip import PMCCLIP
+from dassl.discovery import import_modules
 
 __all__ = [
     "BACKBONE_REGISTRY",
-    "CLIP",
     "PLACEMENTS",
-    "PMCCLIP",
     "Backbone",
-    "BiomedCLIP",
     "Placement",
-    "PubMedCLIP",
-    "Tiny",
     "Tokens",
     "Tower",
     "VisualPrompt",
     "build_backbone",
 ]
+
+import_modules(__name__, {"BACKBONE_REGISTRY.register"})
+
+
+def __getattr__(name: str) -> type[Backbone]:
+    """Return the class of a registered backbone, such as `clip.BiomedCLIP`."""
+    for registered in BACKBONE_REGISTRY.registered_names():
+        backbone = BACKBONE_REGISTRY.get(registered)
+        if backbone.__name__ == name:
+            return backbone
+    raise AttributeError(f"module 'clip' has no attribute '{name}'")

@@ -1,10 +1,12 @@
-"""The interface of a frozen vision-language model; everything above this folder knows only what stands here."""
+"""The interface of a frozen vision-language model. Code outside this package uses backbones only through it."""
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +15,14 @@ from torch.nn import functional as F
 from dassl.utils import Registry
 
 BACKBONE_REGISTRY = Registry("backbone")
-SENTENCE_BATCH = {"cpu": 16, "cuda": 256}  # a CPU is fastest on batches that stay in its caches
-# The rows of a linear layer's output that hold the queries, keys or values of a block's attention.
+SENTENCE_BATCH = {"cpu": 16, "cuda": 256}  # small batches stay in a CPU's caches, which is faster
+# A linear layer, and the rows of its output that hold the queries, keys or values of one attention block.
 Projection = tuple[nn.Linear, slice]
+# A function of a projection's input (..., in_features); its result (..., rows) is added to the projection's output.
+Addition = Callable[[Tensor], Tensor]
+Tower = Literal["text", "image"]
+# A module of timm, open_clip or transformers. Type checkers cannot know the attributes of these modules.
+LibraryModule = Any
 
 
 @dataclass(frozen=True)
@@ -31,20 +38,19 @@ class Tokens:
 
 Placement = Literal["replace", "insert"]
 PLACEMENTS: tuple[Placement, ...] = get_args(Placement)
-Tower = Literal["text", "image"]
 
 
 @dataclass(frozen=True)
 class VisualPrompt:
-    """Tokens written into a vision transformer's sequence right after the class token, before its first blocks.
+    """Prompt tokens in the sequence of a vision transformer, placed right after the class token.
 
     Attributes:
-        tokens: how many.
-        depth: before how many blocks, counted from the first, they are written anew; None for every block.
-        placement: "replace" puts them in the place of the first patch tokens (the sequence keeps its length),
-            "insert" adds them to the sequence.
-        values: (depth, tokens, width), learnable or given; None for zeros, which have no parameters: a tower
-            with a zero prompt is as frozen as one without.
+        tokens: the number of prompt tokens.
+        depth: the number of blocks, counted from the first, that get prompt tokens of their own; None for all blocks.
+        placement: "replace" overwrites the first patch tokens, so that the sequence keeps its length; "insert" makes
+            the sequence longer.
+        values: (depth, tokens, width); None for zeros. A zero prompt has no parameters, so that a tower with a zero
+            prompt is as frozen as a tower without a prompt.
     """
 
     tokens: int = 4
@@ -52,24 +58,22 @@ class VisualPrompt:
     placement: Placement = "replace"
     values: Tensor | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.placement not in PLACEMENTS:
-            raise ValueError(f"visual prompt placement is 'replace' or 'insert', not '{self.placement}'")
-
-    def detached(self) -> "VisualPrompt":
-        """The same prompt with values that carry no gradient."""
-        return self if self.values is None else replace(self, values=self.values.detach())
+            raise ValueError(f"the placement of a visual prompt must be 'replace' or 'insert', not '{self.placement}'")
 
 
 class Backbone(nn.Module):
-    """A frozen image tower and a frozen text tower that share one space of width `embed_dim`.
+    """A frozen image tower and a frozen text tower whose features share one space of width `embed_dim`.
 
-    Subclasses set the attributes and implement the four methods. Features are not normalised.
+    A subclass sets the attributes and implements the methods that raise NotImplementedError. Features are not
+    normalised.
 
     Attributes:
-        image_tokens: whether the image tower works on a sequence of tokens, which visual prompts can be put into.
-        digest: names the weights by their content: models of the same digest give the same features.
-        pad_text: pad every text to `context_length`, as the published code does; slower, the same features.
+        image_tokens: whether the image tower processes a sequence of tokens, which can hold a visual prompt.
+        digest: hash of the weights. Backbones with the same digest compute the same features.
+        pad_text: pad every text to `context_length`, as the published code does. This is slower and gives the same
+            features.
     """
 
     image_tokens: ClassVar[bool] = True
@@ -87,44 +91,69 @@ class Backbone(nn.Module):
     vision_depth: int
     logit_scale: float
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._adapted_layers: list[nn.Linear] = []
+
     def tokenize(self, texts: list[str]) -> Tokens:
-        """Tokenise N texts with start and end token, padded to the longest of them (not to `context_length`)."""
+        """Tokenise N texts with start and end tokens, padded to the longest of them and not to `context_length`."""
         raise NotImplementedError
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
-        """Word embeddings (N, L, text_width) of token ids (N, L), before position embeddings."""
+        """Return the word embeddings (N, L, text_width) of token ids (N, L), without position embeddings."""
         raise NotImplementedError
 
     def encode_text(self, embeddings: Tensor, mask: Tensor, deep: Tensor | None = None) -> Tensor:
-        """Text features (N, embed_dim) of word embeddings (N, L, text_width) under a mask (N, L).
+        """Compute text features (N, embed_dim) from word embeddings (N, L, text_width) and a mask (N, L).
 
-        With `deep` (J - 1, n, text_width), the tokens 1 … n, those after the start token, are overwritten before
-        each of the layers 2 … J (MaPLe, arXiv 2210.03117, eq. 4).
+        `deep` (J - 1, n, text_width) holds deep prompts: they overwrite tokens 1 … n, which follow the start token,
+        before each of the layers 2 … J (MaPLe, arXiv 2210.03117, eq. 4).
         """
         raise NotImplementedError
 
     def encode_image(self, pixels: Tensor, prompt: VisualPrompt | None = None) -> Tensor:
-        """Image features (B, embed_dim) of normalised pixels (B, 3, image_size, image_size)."""
+        """Compute image features (B, embed_dim) from normalised pixels (B, 3, image_size, image_size)."""
         raise NotImplementedError
 
     def attention_projections(self, tower: Tower) -> list[dict[str, Projection]]:
-        """Of each block of a tower, from the first: the "q", "k" and "v" projections of its self-attention."""
+        """Return the "q", "k" and "v" projections of each self-attention block of a tower, first block first."""
         raise NotImplementedError
 
+    @contextlib.contextmanager
+    def adapted(self, additions: Iterable[tuple[Projection, Addition]]) -> Iterator[None]:
+        """Add to the output of attention projections while the context is open.
+
+        Methods that change what a tower computes (LoRA, for example) must do it through this context manager: a tower
+        skips work only where no projection is adapted. Contexts can be nested; their additions accumulate.
+
+        Args:
+            additions: projections of this backbone with the function to add to each.
+        """
+        with contextlib.ExitStack() as stack:
+            for (layer, rows), addition in additions:
+                stack.enter_context(layer.register_forward_hook(_adding(rows, addition)))
+                self._adapted_layers.append(layer)
+                stack.callback(self._adapted_layers.remove, layer)
+            yield
+
+    def is_adapted(self, layer: nn.Module) -> bool:
+        """Return whether an open `adapted` context changes the output of a layer."""
+        return any(layer is other for other in self._adapted_layers)
+
     def set_text_dropout(self, on: bool) -> None:
-        """Switch the text tower's dropout, which a frozen tower does without; a tower that has none ignores it."""
+        """Switch the text tower's dropout on or off. It is off by default; a tower without dropout ignores the call."""
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
     def freeze(self) -> "Backbone":
-        """Evaluation mode, no gradients on any weight."""
+        """Set evaluation mode and switch off the gradients of all weights."""
         return self.eval().requires_grad_(False)
 
     @torch.no_grad()
     def encode_sentences(self, texts: list[str]) -> Tensor:
-        """Features (N, embed_dim) of plain texts, not normalised, in batches of similar length."""
+        """Compute text features (N, embed_dim) of plain texts, in batches of similar length."""
         tokens = self.tokenize(texts)
         lengths = tokens.mask.sum(1).tolist()
         order = sorted(range(len(texts)), key=lengths.__getitem__)
@@ -138,19 +167,19 @@ class Backbone(nn.Module):
         return features
 
     def text_length(self, longest: int) -> int:
-        """How many tokens a batch of texts is padded to whose longest has `longest`."""
+        """Return the length to which a batch is padded if its longest text has `longest` tokens."""
         return self.context_length if self.pad_text else longest
 
 
 def build_backbone(name: str, path: str = "") -> Backbone:
-    """Build a backbone by name, frozen, on the CPU, in fp32.
+    """Build a backbone by name: frozen, on the CPU, in fp32.
 
     Args:
-        name: a name of BACKBONE_REGISTRY.
-        path: folder with the weights in the hub's own layout; "" for the backbone's own source.
+        name: a name in BACKBONE_REGISTRY.
+        path: folder with the weights in the layout of the hub; "" for the source that the backbone's class names.
 
     Raises:
-        InputError: unknown name, or weights that cannot be found or do not fit.
+        InputError: the name is unknown, or the weights cannot be found or do not fit the model.
     """
     backbone = BACKBONE_REGISTRY.get(name)(path).freeze()
     backbone.digest = _digest(backbone)
@@ -158,13 +187,23 @@ def build_backbone(name: str, path: str = "") -> Backbone:
 
 
 def _digest(backbone: Backbone) -> str:
-    """A hash over names, shapes and bytes of all weights."""
+    """Hash the names, types, shapes and bytes of all weights."""
 
-    def of_one(item: tuple[str, Tensor]) -> bytes:
+    def digest_of_tensor(item: tuple[str, Tensor]) -> bytes:
         name, value = item
-        about = f"{name} {value.dtype} {tuple(value.shape)}".encode()
-        return hashlib.blake2b(value.contiguous().view(-1).view(torch.uint8).numpy()).digest() + about
+        header = f"{name} {value.dtype} {tuple(value.shape)}".encode()
+        return hashlib.blake2b(value.contiguous().view(-1).view(torch.uint8).numpy().data).digest() + header
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing lets other threads run
-        parts = pool.map(of_one, sorted(backbone.state_dict().items()))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # hashing releases the global interpreter lock
+        parts = pool.map(digest_of_tensor, sorted(backbone.state_dict().items()))
         return hashlib.blake2b(b"".join(parts), digest_size=16).hexdigest()
+
+
+def _adding(rows: slice, addition: Addition) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    """Make a forward hook that adds `addition(input)` to some rows of a layer's output."""
+
+    def hook(_layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        start, stop, _ = rows.indices(output.shape[-1])
+        return output + F.pad(addition(args[0]), (start, output.shape[-1] - stop))
+
+    return hook

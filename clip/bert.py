@@ -1,36 +1,47 @@
-"""What the BERT text towers of several backbones share: configuration, tokeniser, buffers, masks."""
+"""Code shared by the backbones with a BERT text tower: configuration, tokeniser, buffers and masks."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from clip.backbone import Projection, Tokens
+from clip.backbone import LibraryModule, Projection, Tokens
 from dassl.errors import InputError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 TOKENIZER_FILE = "tokenizer.json"
-# A BERT base; its configuration stands in clip/bert_base/ for machines without a network.
+# A BERT base. This package holds its configuration, so that it can be built without a network.
 BIOMEDBERT = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
-CARRIED = Path(__file__).parent / "bert_base"
+BERT_BASE_FOLDER = Path(__file__).parent / "bert_base"
 
 
 def find_bert_config(folder: Path, repository: str, named_by: str) -> str:
-    """A folder or repository from which BERT's configuration can be read here and now.
+    """Return the folder or the repository from which the configuration of a BERT can be read.
+
+    Args:
+        folder: the model's folder; its config.json is used if there is one.
+        repository: the repository on the hub to read from otherwise.
+        named_by: the file in `folder` that names the repository, for the error message.
 
     Raises:
-        InputError: the repository, which the file `named_by` names, is out of reach.
+        InputError: the repository is neither in the local cache nor can it be downloaded.
     """
     from transformers import AutoConfig
 
     if (folder / "config.json").is_file():
         return str(folder)
-    carried = repository == BIOMEDBERT
+    included = repository == BIOMEDBERT
     try:
-        # Asking a hub that cannot be reached takes half a minute of retries.
-        AutoConfig.from_pretrained(repository, local_files_only=carried)
+        # Retries on an unreachable hub take half a minute: for the included configuration, read only the local cache.
+        AutoConfig.from_pretrained(repository, local_files_only=included)
     except OSError as error:
-        if carried:
-            return str(CARRIED)
+        if included:
+            return str(BERT_BASE_FOLDER)
         raise InputError(
             f"the BERT configuration '{repository}', which '{folder / named_by}' names, is neither in the local "
             f"cache nor can it be downloaded; put its config.json into '{folder}'"
@@ -38,8 +49,8 @@ def find_bert_config(folder: Path, repository: str, named_by: str) -> str:
     return repository
 
 
-def load_tokenizer(file: Path):
-    """The fast tokenizer stored in a tokenizer.json, or BERT's with the words of a vocab.txt."""
+def load_tokenizer(file: Path) -> PreTrainedTokenizerFast:
+    """Load a fast tokeniser from a tokenizer.json, or make BERT's from the vocabulary in a vocab.txt."""
     from tokenizers import BertWordPieceTokenizer, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
@@ -51,25 +62,25 @@ def load_tokenizer(file: Path):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 
-def tokenize(tokenizer, texts: list[str], longest: int, device: torch.device) -> Tokens:
-    """Tokens of texts, cut to `longest` with the end token kept."""
+def tokenize(tokenizer: PreTrainedTokenizerFast, texts: list[str], longest: int, device: torch.device) -> Tokens:
+    """Tokenise texts; a text of more than `longest` tokens is cut, and its end token remains."""
     batch = tokenizer(texts, padding="longest", truncation=True, max_length=longest, return_tensors="pt")
     return Tokens(batch["input_ids"].to(device), batch["attention_mask"].to(device))
 
 
-def fill_buffers(embeddings: nn.Module) -> None:
-    """BERT's two buffers are constants that no file holds."""
+def fill_buffers(embeddings: LibraryModule) -> None:
+    """Set BERT's two buffers. They are constants, and weight files do not hold them."""
     embeddings.position_ids = torch.arange(embeddings.position_ids.shape[1])[None]
     embeddings.token_type_ids = torch.zeros_like(embeddings.position_ids)
 
 
 def square_mask(mask: Tensor) -> Tensor:
-    """The mask (N, L) as (N, 1, L, L), which BERT takes as it is; asked for zeros, one of two axes waits for a GPU."""
+    """Expand a mask (N, L) to (N, 1, L, L), which BERT uses without a check that would wait for the GPU."""
     return mask[:, None, None, :].bool().expand(-1, -1, mask.shape[1], -1)
 
 
-def bert_projections(bert: nn.Module) -> list[dict[str, Projection]]:
-    """Query, key and value layers of each BERT layer."""
+def bert_projections(bert: LibraryModule) -> list[dict[str, Projection]]:
+    """Return the query, key and value projections of each BERT layer."""
     attentions = [layer.attention.self for layer in bert.encoder.layer]
-    whole = slice(None)
-    return [{"q": (a.query, whole), "k": (a.key, whole), "v": (a.value, whole)} for a in attentions]
+    all_rows = slice(None)
+    return [{"q": (a.query, all_rows), "k": (a.key, all_rows), "v": (a.value, all_rows)} for a in attentions]

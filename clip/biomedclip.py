@@ -1,4 +1,4 @@
-"""BiomedCLIP (Zhang et al., arXiv 2303.00915) and Tiny, a small model of the same make, through open_clip."""
+"""BiomedCLIP (Zhang et al., arXiv 2303.00915) and Tiny, a small model of the same architecture, through open_clip."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from clip.backbone import BACKBONE_REGISTRY, Backbone, Projection, Tokens, VisualPrompt
+from clip.backbone import BACKBONE_REGISTRY, Backbone, LibraryModule, Projection, Tokens, Tower, VisualPrompt
 from clip.bert import (
     TOKENIZER_FILE,
     bert_projections,
@@ -21,18 +21,19 @@ from clip.hub import WEIGHT_FILES, Source, find_files, load_weights, read_weight
 from clip.vit import NO_PROMPT, forward_with_prompt, fused_projections
 
 CONFIG_FILE = "open_clip_config.json"
-# Written by transformers before 4.31, a constant that later versions no longer store.
+# A constant that transformers stored before version 4.31.
 OBSOLETE_KEY = "text.transformer.embeddings.position_ids"
 
 
 @BACKBONE_REGISTRY.register()
 class BiomedCLIP(Backbone):
-    """ViT image tower and BERT text tower in open_clip's hub layout.
+    """A ViT image tower and a BERT text tower in the hub layout of open_clip.
 
     Source: Hugging Face model microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224 (MIT licence); ViT-B/16 at 224
     pixels, PubMedBERT with context 256, shared width 512, logit scale about 85.23.
     """
 
+    model: LibraryModule
     hub_id = "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 
     def __init__(self, path: str = ""):
@@ -41,7 +42,7 @@ class BiomedCLIP(Backbone):
         found = find_files(path, Source(self.hub_id, (CONFIG_FILE, TOKENIZER_FILE, WEIGHT_FILES)))
         config_file, tokenizer_file, weight_file = found
         config = json.loads(config_file.read_text())
-        with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
+        with torch.device("meta"):  # the file's tensors replace the weights: allocate and initialise none
             self.model = build_open_clip(config["model_cfg"], config_file.parent)
         weights = read_weights(weight_file)
         weights.pop(OBSOLETE_KEY, None)
@@ -72,7 +73,7 @@ class BiomedCLIP(Backbone):
             output = tower.transformer(inputs_embeds=embeddings, attention_mask=square_mask(mask))
         return tower.proj(tower.pooler(output, mask))
 
-    def attention_projections(self, tower: str) -> list[dict[str, Projection]]:
+    def attention_projections(self, tower: Tower) -> list[dict[str, Projection]]:
         if tower == "text":
             return bert_projections(self.model.text.transformer)
         return fused_projections(self.model.visual.trunk.blocks)
@@ -82,22 +83,26 @@ class BiomedCLIP(Backbone):
 
     def encode_image(self, pixels: Tensor, prompt: VisualPrompt | None = None) -> Tensor:
         tower = self.model.visual
-        return tower.head(forward_with_prompt(tower.trunk, pixels, prompt or NO_PROMPT))
+        may_shorten = not self.is_adapted(tower.trunk.blocks[-1].attn.qkv)
+        return tower.head(forward_with_prompt(tower.trunk, pixels, prompt or NO_PROMPT, may_shorten))
 
 
 @BACKBONE_REGISTRY.register()
 class Tiny(BiomedCLIP):
-    """The embedded default: about a million parameters, trained on generated phantom images (tools/make_tiny.py)."""
+    """The default backbone, part of this package: about a million parameters, trained on phantom images.
+
+    Made by tools/make_tiny.py.
+    """
 
     def __init__(self, path: str = ""):
         super().__init__(path or str(Path(__file__).parent / "tiny"))
 
 
-def build_open_clip(model_cfg: dict, folder: Path) -> torch.nn.Module:
-    """An open_clip model with random weights from the `model_cfg` of a hub config.
+def build_open_clip(model_cfg: dict, folder: Path) -> LibraryModule:
+    """Build an open_clip model with random weights from the `model_cfg` of a hub configuration.
 
-    BERT's own configuration is read from the folder's config.json where there is one, else from the repository that
-    the text config names (the hub or its cache), else, for BiomedCLIP's, from this package.
+    The configuration of its BERT is read from config.json in the folder, or else from the repository that the text
+    configuration names (the local cache or the hub). BiomedCLIP's is also part of this package.
     """
     from open_clip.model import CustomTextCLIP
 

@@ -1,4 +1,4 @@
-"""Checks files against the sha256 that the hub supplied with them."""
+"""Check files against the sha256 that the hub recorded for them."""
 
 import contextlib
 import hashlib
@@ -10,19 +10,19 @@ from dassl.utils import cache_dir
 
 
 def verify(file: Path) -> None:
-    """Refuse a file whose content is not what the hub recorded; a file of which nothing is recorded passes.
+    """Check the content of a file; a file without a recorded sha256 passes.
 
-    A file is read once: that it was right is remembered by its size and time of change.
+    A file that passed is not read again while its size and modification time stay the same.
 
     Raises:
-        InputError: the content has another sha256.
+        InputError: the sha256 of the content differs from the recorded one.
     """
     expected, record = _recorded(file)
-    if not re.fullmatch("[0-9a-f]{64}", expected):  # small files go by git's own hash, which is none of the content
+    if not re.fullmatch("[0-9a-f]{64}", expected):  # small files have git's hash, which is not a sha256 of the content
         return
     status = file.stat()
-    known_as = f"{file.resolve()} {status.st_size} {status.st_mtime_ns} {expected}"
-    mark = cache_dir() / "verified" / hashlib.blake2b(known_as.encode(), digest_size=16).hexdigest()
+    identity = f"{file.resolve()} {status.st_size} {status.st_mtime_ns} {expected}"
+    mark = cache_dir() / "verified" / hashlib.blake2b(identity.encode(), digest_size=16).hexdigest()
     if mark.exists():
         return
     with open(file, "rb") as stream:
@@ -30,20 +30,20 @@ def verify(file: Path) -> None:
     if found != expected:
         raise InputError(
             f"the file '{file}' is damaged: its sha256 is {found}, the hub's is {expected}; "
-            f"delete '{file.resolve()}' and fetch it again"
-            + (f" (a file put there on purpose: delete '{record}')" if record else "")
+            f"delete '{file.resolve()}' and download it again"
+            + (f" (if you put this file there on purpose, delete '{record}' instead)" if record else "")
         )
-    with contextlib.suppress(OSError):  # where nothing can be remembered, the file is read again next time
+    with contextlib.suppress(OSError):  # if the mark cannot be written, the file is read again next time
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
 
 
 def _recorded(file: Path) -> tuple[str, Path | None]:
-    """The hub's name for a file's content, and the record it stands in, if that is a file of its own.
+    """Return the hash that the hub recorded for a file ("" for none), and the file that holds this record, if any.
 
-    In the hub's cache a file is a link to a blob that bears the name; only this one link is followed, as a blob may
-    itself be a link into a store that names files otherwise. Beside a downloaded folder the name is the second line
-    of a record.
+    In the hub's cache a file is a symbolic link to a blob whose name is the hash. Only this one link is followed,
+    because a blob may be a link into a store with other names. For a downloaded folder the hash is the second line of
+    a metadata file.
     """
     if file.is_symlink():
         blob = file.readlink()

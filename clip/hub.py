@@ -1,4 +1,4 @@
-"""Finds a model's files: in a local folder, in the hub's cache, or on the hub; reads weights without unpickling."""
+"""Find a model's files in a local folder, in the hub's cache or on the hub, and read weights without unpickling."""
 
 import shlex
 import zipfile
@@ -20,9 +20,9 @@ class Source:
     """The files of a model in a repository on the hub.
 
     Attributes:
-        repository: its id.
-        files: names of files that must be there; of several names in a tuple the first that is there serves.
-        dataset: whether it is a data set's repository; such a one is not downloaded as a whole.
+        repository: the id of the repository.
+        files: names of the required files. A tuple holds alternative names; the first one that exists is used.
+        dataset: whether the repository is of type "dataset".
     """
 
     repository: str
@@ -30,27 +30,30 @@ class Source:
     dataset: bool = False
 
     def alternatives(self) -> list[tuple[str, ...]]:
+        """Return the alternative names of each required file."""
         return [(names,) if isinstance(names, str) else names for names in self.files]
 
     def how_to_get(self) -> str:
-        words = self.repository
+        """Return the instructions to download the files by hand, for error messages."""
+        arguments = self.repository
         if self.dataset:
-            words = f"--repo-type dataset {words} {shlex.join(names[0] for names in self.alternatives())}"
+            # A data set's repository may be large: name the files instead of downloading all of it.
+            arguments = f"--repo-type dataset {arguments} {shlex.join(names[0] for names in self.alternatives())}"
         return (
-            f"On a machine with a network: hf download {words} --local-dir FOLDER; "
+            f"On a machine with a network: hf download {arguments} --local-dir FOLDER; "
             "then set MODEL.BACKBONE.PATH to that folder."
         )
 
 
 def find_files(path: str, source: Source) -> list[Path]:
-    """A model's files, one for each of `source.files`, downloaded from the hub where no path is given.
+    """Find the files of a model, one for each entry of `source.files`.
 
     Args:
-        path: a local folder, or "" for the hub, whose cache is honoured, also with HF_HUB_OFFLINE=1.
-        source: which files, and where they come from.
+        path: a local folder; "" to use the hub's cache and to download what it lacks. HF_HUB_OFFLINE=1 is respected.
+        source: the files and the repository they come from.
 
     Raises:
-        InputError: naming the folder or repository, what is missing or damaged and how to get it.
+        InputError: files are missing or damaged. The message names the folder or repository and how to get the files.
     """
     found = _in_folder(Path(path).expanduser(), source) if path else _download(source)
     for file in found:
@@ -76,7 +79,9 @@ def _download(source: Source) -> list[Path]:
         for name in names[:-1]:
             try:
                 return Path(hf_hub_download(source.repository, name, repo_type=kind))
-            except EntryNotFoundError:  # LocalEntryNotFoundError is one: without a network the cache is asked for each
+            except (
+                EntryNotFoundError
+            ):  # also LocalEntryNotFoundError: without a network every name is tried in the cache
                 continue
         return Path(hf_hub_download(source.repository, names[-1], repo_type=kind))
 
@@ -91,20 +96,24 @@ def _download(source: Source) -> list[Path]:
 
 
 def read_weights(file: Path) -> Any:
-    """What a file of weights holds, from safetensors or from a weights-only pickle mapped into memory."""
+    """Read a weight file: safetensors, or a pickle in torch's weights-only mode, mapped into memory."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(file)
-        # The format before torch 1.6 is no zip archive and cannot be mapped.
+        # Files in the format before torch 1.6 are not zip archives and cannot be mapped.
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:
-        raise InputError(f"the weights in '{file}' cannot be read ({error}); fetch the file again") from error
+        raise InputError(f"the weights in '{file}' cannot be read ({error}); download the file again") from error
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
-    """Give a model the tensors of a state dict themselves, in fp32; all of them and no others must be there."""
+    """Replace the weights of a model by the tensors of a state dict, in fp32, without copying them.
+
+    Raises:
+        InputError: keys or shapes differ from the model's.
+    """
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:
@@ -114,10 +123,10 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], file: Path) -> No
 
 
 def check_keys(file: Path, missing: list[str], unexpected: list[str]) -> None:
-    """Refuse weights that do not fit the model exactly, naming what is missing and what is left over."""
+    """Raise an InputError that names missing and unexpected keys, if there are any."""
     if missing or unexpected:
         raise InputError(
             f"the weights in '{file}' do not fit the model: "
-            f"missing {missing[:5] or 'nothing'}, left over {unexpected[:5] or 'nothing'}; "
-            "fetch the file again, or choose the backbone that it belongs to"
+            f"missing keys {missing[:5] or 'none'}, unexpected keys {unexpected[:5] or 'none'}; "
+            "download the file again, or choose the backbone that it belongs to"
         )

@@ -1,4 +1,4 @@
-"""State dicts as files hold them, brought to one layout: OpenAI's names, which open_clip's models have too."""
+"""Convert state dicts of CLIP models to one layout: OpenAI's names, which open_clip's models use too."""
 
 import re
 from pathlib import Path
@@ -10,10 +10,10 @@ from torch import Tensor
 from clip.hub import check_keys, read_weights
 from dassl.errors import InputError
 
-# Numbers that OpenAI's state dicts hold beside the weights; the weights' shapes say the same.
-OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")
-# transformers' CLIPModel: beginnings of names, then what stands within the name of a block's weight.
-BEGINNINGS = {
+# Sizes that OpenAI's state dicts hold beside the weights. They are not needed: the shapes of the weights imply them.
+OPENAI_SIZES = ("input_resolution", "context_length", "vocab_size")
+# How transformers' CLIPModel names weights: prefixes of the keys, then parts of the keys inside a block.
+PREFIXES = {
     "text_model.embeddings.token_embedding.": "token_embedding.",
     "text_model.embeddings.position_embedding.weight": "positional_embedding",
     "text_model.encoder.layers.": "transformer.resblocks.",
@@ -27,44 +27,44 @@ BEGINNINGS = {
     "vision_model.post_layernorm.": "visual.ln_post.",
     "visual_projection.weight": "visual.proj",
 }
-WITHIN = {
+BLOCK_PARTS = {
     ".layer_norm1.": ".ln_1.",
     ".layer_norm2.": ".ln_2.",
     ".mlp.fc1.": ".mlp.c_fc.",
     ".mlp.fc2.": ".mlp.c_proj.",
     ".self_attn.out_proj.": ".attn.out_proj.",
 }
-MATRICES = (
-    "text_projection",
-    "visual.proj",
-)  # layers without bias there, matrices that features are multiplied with here
-APART = re.compile(r"(.+)\.self_attn\.[qkv]_proj\.(weight|bias)")
+# Linear layers without bias in transformers; in OpenAI's layout, matrices with which features are multiplied.
+TRANSPOSED = ("text_projection", "visual.proj")
+SEPARATE_QKV = re.compile(r"(.+)\.self_attn\.[qkv]_proj\.(weight|bias)")
 
 
 def read_state_dict(file: Path, drop: tuple[str, ...] = ()) -> dict[str, Tensor]:
-    """The state dict in a file: itself or under "state_dict", without a "module." prefix and without the keys `drop`.
+    """Read the state dict in a file, which may hold it directly or under the key "state_dict".
+
+    The prefix "module." is removed from the keys, and the keys in `drop` are left out.
 
     Raises:
-        InputError: the file cannot be read or holds something else.
+        InputError: the file cannot be read, or it does not hold a state dict.
     """
     content: Any = read_weights(file)
     if isinstance(content, dict):
         content = content.get("state_dict", content)
     if not isinstance(content, dict):
-        raise InputError(f"'{file}' holds a {type(content).__name__}, not a state dict; fetch the file again")
+        raise InputError(f"'{file}' holds a {type(content).__name__}, not a state dict; download the file again")
     weights = {key.removeprefix("module."): value for key, value in content.items()}
     weights = {key: value for key, value in weights.items() if key not in drop}
-    strange = [key for key, value in weights.items() if not isinstance(value, Tensor)]
-    check_keys(file, [], strange)
+    not_tensors = [key for key, value in weights.items() if not isinstance(value, Tensor)]
+    check_keys(file, [], not_tensors)
     return weights
 
 
 def read_clip(file: Path) -> dict[str, Tensor]:
-    """The state dict of a CLIP in OpenAI's, open_clip's or transformers' layout, in OpenAI's.
+    """Read the state dict of a CLIP in OpenAI's, open_clip's or transformers' layout and convert it to OpenAI's.
 
-    Names that no layout has are kept, for the check against the model.
+    Unknown keys stay in the result; loading the weights into the model reports them.
     """
-    weights = read_state_dict(file, drop=OPENAI_NUMBERS)
+    weights = read_state_dict(file, drop=OPENAI_SIZES)
     if any(key.startswith(("text_model.", "vision_model.")) for key in weights):
         return _from_transformers(weights, file)
     return weights
@@ -75,21 +75,21 @@ def _from_transformers(weights: dict[str, Tensor], file: Path) -> dict[str, Tens
     for key, value in weights.items():
         if key.endswith(".position_ids"):  # constants, stored by transformers before 4.31
             continue
-        if together := APART.fullmatch(key):
-            parts = [f"{together[1]}.self_attn.{part}_proj.{together[2]}" for part in "qkv"]
+        if match := SEPARATE_QKV.fullmatch(key):
+            parts = [f"{match[1]}.self_attn.{part}_proj.{match[2]}" for part in "qkv"]
             check_keys(file, [part for part in parts if part not in weights], [])
-            found[_renamed(f"{together[1]}.attn.in_proj_{together[2]}")] = torch.cat([weights[part] for part in parts])
+            found[_renamed(f"{match[1]}.attn.in_proj_{match[2]}")] = torch.cat([weights[part] for part in parts])
         else:
             name = _renamed(key)
-            found[name] = value.T.contiguous() if name in MATRICES else value
+            found[name] = value.T.contiguous() if name in TRANSPOSED else value
     return found
 
 
 def _renamed(key: str) -> str:
-    for beginning, ours in BEGINNINGS.items():
-        if key.startswith(beginning):
-            key = ours + key.removeprefix(beginning)
+    for prefix, ours in PREFIXES.items():
+        if key.startswith(prefix):
+            key = ours + key.removeprefix(prefix)
             break
-    for theirs, ours in WITHIN.items():
+    for theirs, ours in BLOCK_PARTS.items():
         key = key.replace(theirs, ours)
     return key

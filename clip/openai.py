@@ -1,4 +1,4 @@
-"""CLIP (Radford et al., arXiv 2103.00020) and models tuned from it, through open_clip."""
+"""CLIP (Radford et al., arXiv 2103.00020) and models fine-tuned from it, through open_clip."""
 
 import math
 from pathlib import Path
@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip.backbone import BACKBONE_REGISTRY, Backbone, Projection, Tokens, VisualPrompt
+from clip.backbone import BACKBONE_REGISTRY, Backbone, LibraryModule, Projection, Tokens, Tower, VisualPrompt
 from clip.deep import deep_prompts
 from clip.hub import WEIGHT_FILES, Source, check_keys, find_files, load_weights
 from clip.layouts import read_clip
-from clip.vit import NO_PROMPT, PromptWriter, class_token_heads, fused_projections, through_blocks
+from clip.vit import NO_PROMPT, PromptWriter, class_token_heads, fused_projections, run_blocks
 from dassl.errors import InputError
 
 TRANSFORMERS_FILES = ("model.safetensors", "pytorch_model.bin")
 PIXEL_MEAN, PIXEL_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-HEAD_WIDTH, WORDS = 64, 49408
-# The weights whose shapes tell the model's sizes.
-SIZES = (
+HEAD_WIDTH, VOCABULARY_SIZE = 64, 49408
+# The weights whose shapes determine the sizes of the model.
+SIZE_KEYS = (
     "visual.conv1.weight",
     "visual.positional_embedding",
     "positional_embedding",
@@ -28,11 +28,13 @@ SIZES = (
 
 
 class OpenAIBackbone(Backbone):
-    """A vision transformer and a causal text transformer as OpenAI built them; sizes are read off the weights.
+    """OpenAI's vision transformer and causal text transformer. The shapes of the weights determine the sizes.
 
-    A subclass names where it comes from. A local folder may hold the same model in transformers' layout instead.
+    A subclass names the source of its weights. A local folder may also hold the model in transformers' layout.
     """
 
+    model: LibraryModule
+    vision_width: int
     hub_id: str
     files: tuple[str, ...]
     pixel_mean, pixel_std = PIXEL_MEAN, PIXEL_STD
@@ -46,7 +48,7 @@ class OpenAIBackbone(Backbone):
         self.model = build_from_shapes(weights, file)
         load_weights(self.model, weights, file)
         context = self.model.context_length
-        # A buffer that no file holds.
+        # Weight files do not hold this buffer.
         self.model.attn_mask = torch.full((context, context), -math.inf).triu(1)
         for block in (*self.model.transformer.resblocks, *self.model.visual.transformer.resblocks):
             block.attn = FusedAttention(block.attn)
@@ -64,7 +66,7 @@ class OpenAIBackbone(Backbone):
         from open_clip import tokenize
 
         ids = tokenize(texts, self.context_length)
-        lengths = ids.argmax(1, keepdim=True) + 1  # the end token has the highest number
+        lengths = ids.argmax(1, keepdim=True) + 1  # the end token has the highest id
         ids = ids[:, : lengths.max()]
         return Tokens(ids.to(self.device), (torch.arange(ids.shape[1]) < lengths).long().to(self.device))
 
@@ -86,21 +88,21 @@ class OpenAIBackbone(Backbone):
         patches = tower.conv1(pixels).flatten(2).transpose(1, 2)
         first = tower.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         embedded = torch.cat([first, patches], dim=1) + tower.positional_embedding.to(patches.dtype)
-        short = None if blocks[-1].attn.qkv._forward_hooks else _class_token
-        tokens = through_blocks(blocks, tower.ln_pre(writer.begin(embedded)), writer, short)
+        last_block = None if self.is_adapted(blocks[-1].attn.qkv) else _class_token
+        tokens = run_blocks(blocks, tower.ln_pre(writer.begin(embedded)), writer, last_block)
         return tower.ln_post(tokens[:, 0]) @ tower.proj
 
-    def attention_projections(self, tower: str) -> list[dict[str, Projection]]:
+    def attention_projections(self, tower: Tower) -> list[dict[str, Projection]]:
         transformer = self.model.transformer if tower == "text" else self.model.visual.transformer
         return fused_projections(transformer.resblocks)
 
 
 @BACKBONE_REGISTRY.register()
 class CLIP(OpenAIBackbone):
-    """OpenAI's CLIP ViT-B/16, trained on images of the web; no medical model.
+    """OpenAI's CLIP ViT-B/16, trained on images from the web. It is not a medical model.
 
-    Source: Hugging Face model timm/vit_base_patch16_clip_224.openai, which open_clip's "openai" weights of ViT-B-16 are
-    taken from; licence: see the repository. 224 pixels, CLIP's normalisation, shared width 512, causal text
+    Source: Hugging Face model timm/vit_base_patch16_clip_224.openai, from which open_clip takes its "openai" weights of
+    ViT-B-16; licence: see the repository. 224 pixels, CLIP's normalisation, shared width 512, causal text
     transformer with context 77, logit scale read from the file.
     """
 
@@ -110,10 +112,10 @@ class CLIP(OpenAIBackbone):
 
 @BACKBONE_REGISTRY.register()
 class PubMedCLIP(OpenAIBackbone):
-    """PubMedCLIP ViT-B/32 (Eslami et al., arXiv 2112.13906): CLIP tuned on radiology images and captions (ROCO).
+    """PubMedCLIP ViT-B/32 (Eslami et al., arXiv 2112.13906): CLIP fine-tuned on radiology images and captions (ROCO).
 
-    Source: Hugging Face model sarahESL/PubMedCLIP; the same model in transformers' layout, for a local folder, is
-    flaviagiammarino/pubmed-clip-vit-base-patch32; licence: see the repositories. 224 pixels, CLIP's normalisation,
+    Source: Hugging Face model sarahESL/PubMedCLIP. The same model in transformers' layout, for use as a local folder,
+    is flaviagiammarino/pubmed-clip-vit-base-patch32. Licence: see the repositories. 224 pixels, CLIP's normalisation,
     shared width 512, causal text transformer with context 77, logit scale read from the file.
     """
 
@@ -122,9 +124,9 @@ class PubMedCLIP(OpenAIBackbone):
 
 
 class FusedAttention(nn.Module):
-    """The self-attention of an nn.MultiheadAttention with its weights, called in the same way.
+    """A drop-in replacement for the self-attention of an nn.MultiheadAttention, with the same weights.
 
-    Its query, key and value projection is a layer, `qkv`, which hooks can be put on.
+    Its query, key and value projections are one linear layer, `qkv`, so that they can be adapted.
     """
 
     def __init__(self, attention: nn.MultiheadAttention):
@@ -137,40 +139,46 @@ class FusedAttention(nn.Module):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, need_weights: bool = False, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, None]:
-        """Attention (B, L, W) among tokens (B, L, W), given three times, under an additive mask (L, L); no weights."""
+        """Compute the self-attention (B, L, W) of tokens (B, L, W) under an additive mask (L, L).
+
+        The three inputs must be the same tensor. Attention weights are not returned.
+        """
         heads = self.qkv(query).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        # Under autocast the projections have another type than the tokens, from which the block made the mask's.
+        # The block casts the mask to the tokens' type; under autocast the projections have another type.
         mask = None if attn_mask is None else attn_mask.to(heads.dtype)
-        mixed = F.scaled_dot_product_attention(*heads, attn_mask=mask)
+        mixed = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
         return self.out_proj(mixed.transpose(1, 2).flatten(2)), None
 
 
-def _class_token(block: nn.Module, tokens: Tensor) -> Tensor:
-    """The class token (B, 1, W) after a block, without the work for the tokens that nothing reads after it."""
+def _class_token(block: LibraryModule, tokens: Tensor) -> Tensor:
+    """Compute only the class token (B, 1, W) of a block's output, for the last block of a tower."""
     mixed = F.scaled_dot_product_attention(*class_token_heads(block.attn, block.ln_1(tokens)))
     token = tokens[:, :1] + block.ls_1(block.attn.out_proj(mixed.transpose(1, 2).flatten(2)))
     return token + block.ls_2(block.mlp(block.ln_2(token)))
 
 
-def build_from_shapes(weights: dict[str, Tensor], file: Path) -> nn.Module:
-    """open_clip's CLIP without memory for its weights, of the sizes that a state dict in OpenAI's layout has.
+def build_from_shapes(weights: dict[str, Tensor], file: Path) -> LibraryModule:
+    """Build open_clip's CLIP, on the meta device, in the sizes of a state dict in OpenAI's layout.
 
     Raises:
-        InputError: weights that the sizes are read off are missing, or it is not a CLIP with CLIP's tokeniser.
+        InputError: weights that determine the sizes are missing, or the model does not have CLIP's vocabulary.
     """
-    from open_clip.model import CLIP as Model  # noqa: N811 - the name of the backbone here
+    from open_clip.model import CLIP as Model  # noqa: N811 - CLIP is the backbone in this module
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-    check_keys(file, [key for key in SIZES if key not in weights], [])
-    kernel, places, positions, words, projection = (weights[key].shape for key in SIZES)
-    if words[0] != WORDS:
-        raise InputError(f"'{file}' has {words[0]} word embeddings, CLIP's tokeniser has {WORDS} words; choose a CLIP")
+    check_keys(file, [key for key in SIZE_KEYS if key not in weights], [])
+    kernel, patches, positions, words, projection = (weights[key].shape for key in SIZE_KEYS)
+    if words[0] != VOCABULARY_SIZE:
+        raise InputError(
+            f"'{file}' has {words[0]} word embeddings, but CLIP's tokeniser has {VOCABULARY_SIZE} words; "
+            "choose the weights of a CLIP model"
+        )
     vision = CLIPVisionCfg(
         layers=_blocks(weights, "visual.transformer"),
         width=kernel[0],
         head_width=HEAD_WIDTH,
         patch_size=kernel[-1],
-        image_size=kernel[-1] * math.isqrt(places[0] - 1),
+        image_size=kernel[-1] * math.isqrt(patches[0] - 1),
     )
     text = CLIPTextCfg(
         context_length=positions[0],
@@ -179,10 +187,11 @@ def build_from_shapes(weights: dict[str, Tensor], file: Path) -> nn.Module:
         heads=words[1] // HEAD_WIDTH,
         layers=_blocks(weights, "transformer"),
     )
-    with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
+    with torch.device("meta"):  # the file's tensors replace the weights: allocate and initialise none
         return Model(projection[1], vision, text, quick_gelu=True)
 
 
 def _blocks(weights: dict[str, Tensor], transformer: str) -> int:
-    beginning = f"{transformer}.resblocks."
-    return len({key.removeprefix(beginning).split(".")[0] for key in weights if key.startswith(beginning)})
+    """Count the blocks of a transformer in a state dict."""
+    prefix = f"{transformer}.resblocks."
+    return len({key.removeprefix(prefix).split(".")[0] for key in weights if key.startswith(prefix)})

@@ -1,4 +1,4 @@
-"""PMC-CLIP (Lin et al., arXiv 2303.07240): a convolutional image tower and a BERT."""
+"""PMC-CLIP (Lin et al., arXiv 2303.07240): a convolutional image tower and a BERT text tower."""
 
 import json
 import math
@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip.backbone import BACKBONE_REGISTRY, Backbone, Projection, Tokens, VisualPrompt
-from clip.bert import CARRIED, bert_projections, fill_buffers, load_tokenizer, square_mask, tokenize
+from clip.backbone import BACKBONE_REGISTRY, Backbone, LibraryModule, Projection, Tokens, Tower, VisualPrompt
+from clip.bert import BERT_BASE_FOLDER, bert_projections, fill_buffers, load_tokenizer, square_mask, tokenize
 from clip.deep import deep_prompts
 from clip.hub import Source, check_keys, find_files, load_weights, read_weights
 from clip.layouts import read_state_dict
@@ -27,12 +27,16 @@ class PMCCLIP(Backbone):
     """CLIP's ResNet-50 and a PubMedBERT, trained on figures of PubMed Central and their captions.
 
     Source: Hugging Face data set axiong/pmc_oa; licence: see the repository. 224 pixels, CLIP's normalisation, shared
-    width 768, context 77, logit scale exp(4.4292) = 83.86, which no file holds. Text features are BERT's pooler output
-    times a matrix.
+    width 768, context 77, logit scale exp(4.4292) = 83.86, which is not part of the files. The text
+    features are BERT's pooler output, multiplied by a matrix.
 
-    The number of heads in the attention pool cannot be read off the weights. The authors' notebook and the published
-    comparisons use 8, and so does this class; the authors' training configuration gives 32 (width * 32 / 64).
+    The shapes of the weights do not determine the number of heads in the attention pool. The authors' notebook and the
+    published comparisons use 8, and so does this class; the authors' training configuration gives 32
+    (width * 32 / 64).
     """
+
+    visual: LibraryModule
+    text: LibraryModule
 
     image_tokens = False
     name = "PMC-CLIP"
@@ -65,10 +69,12 @@ class PMCCLIP(Backbone):
         return output.pooler_output @ self.projection
 
     def encode_image(self, pixels: Tensor, prompt: VisualPrompt | None = None) -> Tensor:
-        """Image features (B, embed_dim); a zero prompt zeroes the first channels before each of the first stages.
+        """Compute image features (B, embed_dim) from normalised pixels (B, 3, image_size, image_size).
+
+        A zero prompt of n tokens sets the first n channels to zero before each of the first `depth` stages.
 
         Raises:
-            InputError: a prompt that holds values, is inserted or is wider than the tower.
+            InputError: the prompt has values, is to be inserted, or has more tokens than the tower has channels.
         """
         zeroed, depth = self._zeroed_channels(prompt)
         hidden = self.visual.stem(pixels)
@@ -79,58 +85,59 @@ class PMCCLIP(Backbone):
         return self.visual.attnpool(hidden)
 
     def _zeroed_channels(self, prompt: VisualPrompt | None) -> tuple[int, int]:
+        """Return how many channels a prompt sets to zero, and before how many stages."""
         if prompt is None:
             return 0, 0
         if prompt.values is not None or prompt.placement != "replace":
             raise InputError(
-                "PMC-CLIP's image tower is a ResNet and has no token sequence: visual prompts that are learned or "
-                "inserted have no place in it; use zero prompts with placement 'replace', which zero channels, or a "
-                "backbone with a vision transformer"
+                "PMC-CLIP's image tower is a ResNet and has no token sequence, so it cannot take a visual prompt that "
+                "is learned or inserted; use a zero prompt with placement 'replace', which sets channels to zero, or "
+                "a backbone with a vision transformer"
             )
         channels = self.visual.conv3.out_channels
         if prompt.tokens > channels:
             raise InputError(
-                f"a visual prompt of {prompt.tokens} tokens zeroes as many channels of PMC-CLIP's image tower, whose "
-                f"first stage has {channels}; use fewer tokens"
+                f"a visual prompt of {prompt.tokens} tokens sets {prompt.tokens} channels of PMC-CLIP's image tower "
+                f"to zero, but its first stage has {channels}; use fewer tokens"
             )
         return prompt.tokens, len(STAGES) if prompt.depth is None else prompt.depth
 
-    def attention_projections(self, tower: str) -> list[dict[str, Projection]]:
+    def attention_projections(self, tower: Tower) -> list[dict[str, Projection]]:
         if tower == "text":
             return bert_projections(self.text)
         raise InputError(
-            "PMC-CLIP's image tower is a ResNet and has no blocks of self-attention; adapt its text tower alone, or "
-            "use a backbone with a vision transformer"
+            "PMC-CLIP's image tower is a ResNet and has no self-attention blocks; adapt only its text tower, or use a "
+            "backbone with a vision transformer"
         )
 
     def set_text_dropout(self, on: bool) -> None:
         self.text.train(on)
 
 
-def _image_tower(file: Path, heads: int) -> nn.Module:
-    """open_clip's ModifiedResNet with the weights in a file, its sizes read off their shapes."""
+def _image_tower(file: Path, heads: int) -> LibraryModule:
+    """Build open_clip's ModifiedResNet from a weight file; the shapes of the weights determine its sizes."""
     from open_clip.modified_resnet import ModifiedResNet
 
     weights = read_state_dict(file)
     for key in [key for key in weights if key.endswith(".running_mean")]:
-        # Batch norm's counters matter to training alone, and not every file has them.
+        # Only training uses the counters of batch norm, and not every file holds them.
         weights[key.replace("running_mean", "num_batches_tracked")] = torch.tensor(0)
-    telling = ("layer1.0.conv1.weight", "attnpool.positional_embedding", "attnpool.c_proj.weight")
-    check_keys(file, [key for key in telling if key not in weights], [])
-    width, places, features = (len(weights[key]) for key in telling)
+    size_keys = ("layer1.0.conv1.weight", "attnpool.positional_embedding", "attnpool.c_proj.weight")
+    check_keys(file, [key for key in size_keys if key not in weights], [])
+    width, patches, features = (len(weights[key]) for key in size_keys)
     blocks = [len({key.split(".")[1] for key in weights if key.startswith(f"{stage}.")}) for stage in STAGES]
-    with torch.device("meta"):  # no memory and no random numbers for weights that the file replaces
-        tower = ModifiedResNet(blocks, features, heads, image_size=32 * math.isqrt(places - 1), width=width)
+    with torch.device("meta"):  # the file's tensors replace the weights: allocate and initialise none
+        tower = ModifiedResNet(blocks, features, heads, image_size=32 * math.isqrt(patches - 1), width=width)
     load_weights(tower, weights, file)
     return tower
 
 
-def _text_tower(file: Path) -> nn.Module:
-    """BERT with its pooler, of the sizes in the folder's config.json, else of a BERT base."""
+def _text_tower(file: Path) -> LibraryModule:
+    """Build BERT with its pooler, as config.json in the file's folder describes it, or else as a BERT base."""
     from transformers import BertConfig, BertModel
 
     own = file.parent / "config.json"
-    config = json.loads((own if own.is_file() else CARRIED / "config.json").read_text())
+    config = json.loads((own if own.is_file() else BERT_BASE_FOLDER / "config.json").read_text())
     with torch.device("meta"):
         tower = BertModel(BertConfig(**config))
     load_weights(tower, read_state_dict(file, drop=("embeddings.position_ids",)), file)
@@ -139,14 +146,16 @@ def _text_tower(file: Path) -> nn.Module:
 
 
 def _projection(file: Path, shape: tuple[int, int]) -> nn.Parameter:
+    """Read the matrix that projects the text features."""
     matrix = read_weights(file)
     if not isinstance(matrix, Tensor) or tuple(matrix.shape) != shape:
         found = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
-        raise InputError(f"'{file}' should hold a matrix {shape}, it holds {found}; fetch the file again")
+        raise InputError(f"'{file}' must hold a matrix of shape {shape}, not {found}; download the file again")
     return nn.Parameter(matrix.detach().float())
 
 
 def _find_tokenizer(folder: Path) -> Path:
+    """Find a tokeniser file in a folder, or else in the repository that PMC-CLIP's BERT comes from."""
     for name in TOKENIZER_FILES:
         if (folder / name).is_file():
             return folder / name

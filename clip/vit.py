@@ -1,4 +1,4 @@
-"""Vision transformers with a visual prompt written into their token sequence; what timm's and open_clip's share."""
+"""Visual prompts in the token sequence of vision transformers, for the ViTs of timm and open_clip."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -6,53 +6,58 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clip.backbone import Projection, VisualPrompt
+from clip.backbone import LibraryModule, Projection, VisualPrompt
 
 NO_PROMPT = VisualPrompt(tokens=0)
-Short = Callable[[nn.Module, Tensor], Tensor]
+# A function that computes a block's output (B, 1, W) for the class token only, from the block and its input (B, L, W).
+ClassTokenBlock = Callable[[LibraryModule, Tensor], Tensor]
 
 
-def forward_with_prompt(trunk: nn.Module, pixels: Tensor, prompt: VisualPrompt) -> Tensor:
-    """Run a timm ViT with a prompt in its token sequence.
+def forward_with_prompt(trunk: LibraryModule, pixels: Tensor, prompt: VisualPrompt, may_shorten: bool = True) -> Tensor:
+    """Run a timm ViT with a visual prompt in its token sequence.
 
     Args:
         trunk: a timm VisionTransformer.
         pixels: (B, 3, H, W).
-        prompt: what is written, where and how deep.
+        prompt: the prompt; NO_PROMPT for none.
+        may_shorten: whether the last block may be computed for the class token only. Must be False if a projection of
+            that block is adapted.
 
     Returns:
-        The trunk's pooled output (B, width), as its own forward pass gives it.
+        The pooled output (B, width) of the trunk, as its own forward pass computes it.
     """
     start = trunk.num_prefix_tokens
     writer = PromptWriter(prompt, len(trunk.blocks), trunk.embed_dim, start)
     tokens = trunk.norm_pre(writer.begin(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels)))))
-    short = _class_token if _only_class_token_counts(trunk, trunk.blocks[-1]) else None
-    tokens = through_blocks(trunk.blocks, tokens, writer, short)
+    last_block = _class_token if may_shorten and _can_shorten(trunk, trunk.blocks[-1]) else None
+    tokens = run_blocks(trunk.blocks, tokens, writer, last_block)
     return trunk.forward_head(trunk.norm(tokens))
 
 
-def through_blocks(blocks: Sequence[nn.Module], tokens: Tensor, writer: "PromptWriter", short: Short | None) -> Tensor:
-    """Send tokens (B, L, W) through a tower's blocks with a prompt written before each.
+def run_blocks(
+    blocks: Sequence[nn.Module], tokens: Tensor, writer: "PromptWriter", last_block: ClassTokenBlock | None
+) -> Tensor:
+    """Run tokens (B, L, W) through the blocks of a tower, and write the prompt before each block.
 
-    `short` computes the last block for the class token alone, (B, 1, W); None to run the block as it is.
+    `last_block` replaces the forward pass of the last block, so that the result is (B, 1, W); None keeps it.
     """
     for layer, block in enumerate(blocks):
         tokens = writer.before(layer, tokens)
-        tokens = short(block, tokens) if short and layer + 1 == len(blocks) else block(tokens)
+        tokens = last_block(block, tokens) if last_block and layer + 1 == len(blocks) else block(tokens)
     return tokens
 
 
 class PromptWriter:
-    """Writes a visual prompt into a sequence: into the embedded image, and anew before the blocks that it reaches.
+    """Writes a visual prompt into the embedded image and into the inputs of the first blocks.
 
     Args:
-        prompt: what is written, where and how deep.
-        blocks: how many the tower has.
-        width: of its tokens.
-        start: the place of the first prompt token, after the class token.
+        prompt: the prompt.
+        blocks: the number of blocks in the tower.
+        width: the width of its tokens.
+        start: the position of the first prompt token, after the class token.
 
     Raises:
-        ValueError: values of another shape than (depth, tokens, width).
+        ValueError: the shape of the prompt's values is not (depth, tokens, width).
     """
 
     def __init__(self, prompt: VisualPrompt, blocks: int, width: int, start: int = 1):
@@ -60,17 +65,19 @@ class PromptWriter:
         self.depth = blocks if prompt.depth is None else prompt.depth
         expected = (self.depth, prompt.tokens, width)
         if prompt.values is not None and tuple(prompt.values.shape) != expected:
-            raise ValueError(f"visual prompt values have shape {tuple(prompt.values.shape)}, expected {expected}")
+            raise ValueError(
+                f"the values of a visual prompt must have shape {expected}, not {tuple(prompt.values.shape)}"
+            )
 
     def begin(self, tokens: Tensor) -> Tensor:
-        """Put the first layer's prompt into the embedded image (B, L, W), or in the place of its first patches."""
+        """Insert the prompt of the first block into the embedded image (B, L, W), or replace its first patches."""
         return self._write(tokens, 0, skip=0 if self.prompt.placement == "insert" else self.prompt.tokens)
 
     def before(self, layer: int, tokens: Tensor) -> Tensor:
-        """Overwrite the prompt's tokens in what enters a block.
+        """Overwrite the prompt tokens in the input of a block.
 
-        What is learned for the first layer has been through the tower's norm before the first block; zeros are zeros
-        there too.
+        At the first block, learned values are not written again: `begin` inserted them before the tower's first norm
+        layer. Zeros are written again, so that they are zero after that layer too.
         """
         if layer >= self.depth or (layer == 0 and self.prompt.values is not None):
             return tokens
@@ -87,8 +94,8 @@ class PromptWriter:
         return torch.cat([tokens[:, : self.start], written, tokens[:, self.start + skip :]], dim=1)
 
 
-def fused_projections(blocks: Iterable[nn.Module]) -> list[dict[str, Projection]]:
-    """The parts of the fused query, key and value layer `attn.qkv` of each block."""
+def fused_projections(blocks: Iterable[LibraryModule]) -> list[dict[str, Projection]]:
+    """Return the query, key and value projections of each block with a fused layer `attn.qkv`."""
 
     def parts(qkv: nn.Linear) -> dict[str, Projection]:
         width = qkv.in_features
@@ -97,36 +104,35 @@ def fused_projections(blocks: Iterable[nn.Module]) -> list[dict[str, Projection]
     return [parts(block.attn.qkv) for block in blocks]
 
 
-def class_token_heads(attn: nn.Module, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The class token's query (B, heads, 1, w), and the keys and values (B, heads, L, w), of a block's attention.
+def class_token_heads(attn: LibraryModule, normed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the query (B, heads, 1, w) of the class token and the keys and values (B, heads, L, w) of all tokens.
 
     Args:
-        attn: with a fused layer `qkv` and `num_heads`.
-        normed: what enters the attention (B, L, W).
+        attn: attention with a fused layer `qkv` and the attribute `num_heads`.
+        normed: the input of the attention (B, L, W).
     """
     width, weight, bias = normed.shape[-1], attn.qkv.weight, attn.qkv.bias
     bias = (None, None) if bias is None else (bias[:width], bias[width:])
     query = F.linear(normed[:, :1], weight[:width], bias[0])
     key, value = F.linear(normed, weight[width:], bias[1]).chunk(2, dim=-1)
-    return tuple(x.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for x in (query, key, value))
+    query, key, value = (x.unflatten(-1, (attn.num_heads, -1)).transpose(1, 2) for x in (query, key, value))
+    return query, key, value
 
 
-def _only_class_token_counts(trunk: nn.Module, block: nn.Module) -> bool:
-    """Whether the head reads the class token alone, and the block is of the make that `_class_token` knows."""
-    from timm.layers import Attention  # takes most of a second to load
+def _can_shorten(trunk: LibraryModule, block: LibraryModule) -> bool:
+    """Return whether the head reads only the class token and `_class_token` supports the block's architecture."""
+    from timm.layers import Attention  # takes most of a second to import
     from timm.models.vision_transformer import Block
 
     if trunk.global_pool != "token" or trunk.training or type(block) is not Block or type(block.attn) is not Attention:
         return False
     attn = block.attn
-    if attn.qkv._forward_hooks:  # somebody adds to what this layer gives
-        return False
     plain = getattr(attn, "gate", None) is None and isinstance(getattr(attn, "norm", None), nn.Identity | None)
     return plain and attn.qkv.out_features == 3 * attn.qkv.in_features
 
 
-def _class_token(block: nn.Module, tokens: Tensor) -> Tensor:
-    """The class token (B, 1, W) after a block, without the work for the tokens that nothing reads after it."""
+def _class_token(block: LibraryModule, tokens: Tensor) -> Tensor:
+    """Compute only the class token (B, 1, W) of a block's output, for the last block of a tower."""
     attn = block.attn
     query, key, value = class_token_heads(attn, block.norm1(tokens))
     mixed = F.scaled_dot_product_attention(attn.q_norm(query), attn.k_norm(key), value, scale=attn.scale)

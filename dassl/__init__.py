@@ -1,1 +1,1 @@
-"""A small, maintained stand-in for the part of Dassl's public API that CoOp-style code uses."""
+"""A small, maintained replacement for the part of Dassl's public API that CoOp-style code uses."""

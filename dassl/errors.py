@@ -1,4 +1,4 @@
-"""The one exception for mistakes of the user, the wording of the commonest, and how programs end; needs no torch."""
+"""The exception for bad user input, the error for unknown names, and exit codes. Needs no torch."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -6,11 +6,11 @@ from difflib import get_close_matches
 
 
 class InputError(ValueError):
-    """Bad input: the message says what was wrong, where, and what to do; programs end with exit code 2."""
+    """Bad user input. The message says what was wrong, where, and what to do; programs end with exit code 2."""
 
 
 def unknown_name(kind: str, name: str, available: Iterable[str]) -> InputError:
-    """The error for a name that is not known: a guess at what was meant, and all that there is."""
+    """Make the error for an unknown name, with the most similar known name and a list of all known names."""
     available = sorted(available)
     by_lower = {candidate.lower(): candidate for candidate in available}
     close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
@@ -19,7 +19,7 @@ def unknown_name(kind: str, name: str, available: Iterable[str]) -> InputError:
 
 
 def exit_code(work: Callable[[], int | None], after_interrupt: str = "") -> int:
-    """Do a program's work; returns its exit code: 2 for bad input, 130 for an interrupt, with a line that says so."""
+    """Run a program and return its exit code: 2 after bad input, 130 after an interrupt, with a message on stderr."""
     try:
         return work() or 0
     except InputError as error:

@@ -1,33 +1,5 @@
 """The data sets; importing this package registers them."""
 
-from datasets import (
-    btmri,
-    busi,
-    chmnist,
-    covid,
-    ctkidney,
-    dermamnist,
-    folder,
-    kneexray,
-    kvasir,
-    lungcolon,
-    octmnist,
-    phantom,
-    retina,
-)
+from dassl.discovery import import_modules
 
-__all__ = [
-    "btmri",
-    "busi",
-    "chmnist",
-    "covid",
-    "ctkidney",
-    "dermamnist",
-    "folder",
-    "kneexray",
-    "kvasir",
-    "lungcolon",
-    "octmnist",
-    "phantom",
-    "retina",
-]
+import_modules(__name__, {"DATASET_REGISTRY.register"})

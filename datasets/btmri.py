@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class BTMRI(FolderDataset):
     """Brain tumour magnetic resonance images; official split 2,854 / 1,141 / 1,717.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "BTMRI"
     prompts = "btmri"
     drive_id = "1_lJLZRUmczqZqoN-dNqkAzGzmi4ONoU5"
+    paper = True
     classes = (
         "glioma tumor",
         "meningioma tumor",

@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class BUSI(FolderDataset):
     """Breast ultrasound images; official split 389 / 155 / 236.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "BUSI"
     prompts = "busi"
     drive_id = "1hB5M7wcAUTV9EtiYrijACoQ36R6VmQaa"
+    paper = True
     classes = (
         "benign tumor",
         "malignant tumor",

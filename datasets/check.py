@@ -1,4 +1,4 @@
-"""Finds unreadable images before any long work starts."""
+"""Find unreadable images before any long work starts."""
 
 import contextlib
 import hashlib
@@ -14,10 +14,12 @@ from dassl.utils import cache_dir
 
 
 def check_images(paths: Iterable[str]) -> None:
-    """Decode every image once; a set of files that passed is remembered by names, sizes and times of change.
+    """Check that every image can be decoded.
+
+    A set of files that passed is not decoded again while its names, sizes and modification times stay the same.
 
     Raises:
-        InputError: naming the first images that cannot be decoded to the end.
+        InputError: images cannot be decoded. The message names the first ones.
     """
     paths = sorted(set(paths))
     passed = cache_dir() / "checked" / digest_of_files(paths)
@@ -29,15 +31,16 @@ def check_images(paths: Iterable[str]) -> None:
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise InputError(f"unreadable images: {'; '.join(problems[:3])}{more}; replace or remove them")
-    with contextlib.suppress(OSError):  # without a writable cache the images are checked again next time
+    with contextlib.suppress(OSError):  # if the mark cannot be written, the images are checked again next time
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()
 
 
 def _problem(path: str) -> str | None:
+    """Return why an image cannot be decoded; None if it can."""
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (64, 64))  # JPEG: decode at an eighth of the size, which still reads the whole stream
+            image.draft("RGB", (64, 64))  # a JPEG at an eighth of its size: faster, and still reads the whole file
             image.load()
     except (OSError, SyntaxError, ValueError) as error:
         return f"'{path}' ({error})"
@@ -45,7 +48,11 @@ def _problem(path: str) -> str | None:
 
 
 def digest_of_files(paths: Iterable[str]) -> str:
-    """Names the content of files by their paths, sizes and times of change; a missing one is an InputError."""
+    """Return a hash of the paths, sizes and modification times of files.
+
+    Raises:
+        InputError: a file is missing.
+    """
     digest = hashlib.sha256()
     for path in paths:
         try:

@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class CHMNIST(FolderDataset):
     """Colorectal cancer histology tiles (Kather et al. 2016); official split 2,496 / 1,000 / 1,504.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "CHMNIST"
     prompts = "chmnist"
     drive_id = "1tyQiYQmqAGNaY4SCK_8U5vEbbaa1AD-g"
+    paper = True
     classes = (
         "adipose tissue",
         "complex stroma",

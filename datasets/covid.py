@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class COVID_19(FolderDataset):
     """COVID-19 radiography database, chest X-rays; official split 10,582 / 4,232 / 6,351.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "COVID_19"
     prompts = "covid"
     drive_id = "1zMLN5q5e_tmH-deSZQiY4Xq0M1EqCrML"
+    paper = True
     classes = (
         "covid lungs",
         "lung opacity lungs",

@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class CTKidney(FolderDataset):
     """Kidney computed tomography slices; official split 6,221 / 2,487 / 3,738.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "CTKidney"
     prompts = "ctkidney"
     drive_id = "1PBZ299k--mZL8JU7nhC1Wy8yEmlqmVDh"
+    paper = True
     classes = (
         "cyst kidney",
         "kidney stone",

@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class DermaMNIST(FolderDataset):
     """Dermatoscopy of pigmented skin lesions (MedMNIST, HAM10000); official split 7,006 / 1,003 / 2,005.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "DermaMNIST"
     prompts = "dermamnist"
     drive_id = "1Jxd1-DWljunRDZ8fY80dl5zUMefriQXt"
+    paper = True
     classes = (
         "actinic keratosis",
         "basal cell carcinoma",

@@ -1,4 +1,4 @@
-"""Downloads data sets: python -m datasets.fetch btmri busi --root DATA"""
+"""Download data sets: python -m datasets.fetch btmri busi --root DATA"""
 
 import argparse
 import sys
@@ -12,14 +12,14 @@ from datasets.folder import HUB_DATASET, FolderDataset
 
 
 def fetch(name: str, root: Path) -> None:
-    """Download and unpack one data set unless its folder is there; the archive is kept until it is unpacked."""
+    """Download and unpack a data set, unless its folder exists. The archive is deleted after unpacking."""
     classes = [DATASET_REGISTRY.get(registered) for registered in DATASET_REGISTRY.registered_names()]
     by_name = {cls.prompts: cls for cls in classes if issubclass(cls, FolderDataset) and cls.drive_id}
     if name not in by_name:
         raise unknown_name("dataset", name, by_name)
     dataset = by_name[name]
     if (root / dataset.folder / dataset.folder).is_dir():
-        print(f"{name}: '{root / dataset.folder}' is there already")
+        print(f"{name}: '{root / dataset.folder}' exists already")
         return
     root.mkdir(parents=True, exist_ok=True)
     archive = root / f"{dataset.folder}.zip"
@@ -30,14 +30,14 @@ def fetch(name: str, root: Path) -> None:
 
 
 def _download_from_hub(name: str, root: Path) -> bool:
-    """Download an archive from the Hugging Face data set that mirrors them; whether that worked."""
+    """Download an archive from the Hugging Face data set that mirrors all archives; return whether it succeeded."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     try:
         hf_hub_download(HUB_DATASET, name, repo_type="dataset", local_dir=root)
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        print(f"{name}: not from Hugging Face ({type(error).__name__}); trying Google Drive")
+        print(f"{name}: the download from Hugging Face failed ({type(error).__name__}); trying Google Drive")
         return False
     return True
 
@@ -52,7 +52,7 @@ def main() -> int:
         for name in args.names:
             fetch(name, args.root)
 
-    return exit_code(work, "the same command goes on where it was")
+    return exit_code(work, "run the same command again to continue")
 
 
 if __name__ == "__main__":

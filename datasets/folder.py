@@ -1,4 +1,4 @@
-"""The base of every data set here: class folders on disk, a split, few-shot subsets, base and new classes."""
+"""The base class of all data sets: class folders on disk, splits, few-shot subsets, base and new classes."""
 
 from pathlib import Path
 
@@ -24,17 +24,20 @@ HUB_DATASET = "TahaKoleilat/BiomedCoOp"
 class FolderDataset(DatasetBase):
     """A data set in the layout <root>/<folder>/<folder>/<class_name>/<image>, <root>/<folder>/split_<folder>.json.
 
-    Attributes (a subclass declares them):
+    Attributes, which a subclass declares:
         folder: name of the folder and of its archive.
         classes: class names in label order.
         prompts: name of the file in prompts/.
-        drive_id: Google Drive id of the archive, "" where there is none.
+        drive_id: Google Drive id of the archive; "" for none.
+        paper: whether this is one of the data sets in the Biomed-DPT paper.
     """
 
+    dataset_dir: Path
     folder = ""
     classes: tuple[str, ...] = ()
     prompts = ""
     drive_id = ""
+    paper = False
 
     def __init__(self, cfg: CfgNode):
         self.dataset_dir = Path(cfg.DATASET.ROOT).expanduser() / self.folder
@@ -51,45 +54,48 @@ class FolderDataset(DatasetBase):
         )
 
     def prepare(self, cfg: CfgNode) -> None:
-        """A hook for data sets that can make their images; refuses a root that does not exist."""
+        """Raise an InputError if the data root does not exist; data sets that generate images override this."""
         root = Path(cfg.DATASET.ROOT).expanduser()
         if not cfg.DATASET.ROOT or not root.is_dir():
             raise InputError(f"data root '{root}' does not exist; name it with --root. {self.how_to_get()}")
 
     @classmethod
     def how_to_get(cls) -> str:
-        """One sentence on where the images come from."""
+        """Return one sentence on how to get the images, for error messages."""
         return (
             f"To get the images: python -m datasets.fetch {cls.prompts} --root ROOT (downloads {cls.folder}.zip; it is "
             f"also in the Hugging Face data set {HUB_DATASET}, to be unpacked as ROOT/{cls.folder}/{cls.folder}/)."
         )
 
     def test_of(self, which: str) -> tuple[list[Datum], list[str]]:
-        """Test images, relabelled from 0, and class names of "all", "base" or "new" classes."""
+        """Return the test images and the class names of "all", "base" or "new" classes; labels start from 0."""
         names = self.split.classnames()
         return self._subset(self.split.test, which), [names[label] for label in self._labels(which)]
 
     def _find_split(self) -> Split:
-        """The split file beside the images; where there is none, one is made from the folders and saved."""
+        """Read the split file beside the images; if there is none, make a split from the class folders and save it."""
         name = f"split_{self.folder}.json"
         if (self.dataset_dir / name).is_file():
-            return self._checked(read_split(self.dataset_dir / name), self.dataset_dir / name)
+            return self._with_expected_classes(read_split(self.dataset_dir / name), self.dataset_dir / name)
         check_class_folders(self.image_dir, self.classes, self.how_to_get())
         path = derived_folder(self.dataset_dir) / name
         split = make_split(self.image_dir, self.classes)
         write_split(split, path)
-        print(f"No split file came with '{self.dataset_dir}': made one (seeded, 50/20/30 per class), saved as '{path}'")
+        print(
+            f"'{self.dataset_dir}' has no split file: made a seeded split (50/20/30 per class) and saved it as '{path}'"
+        )
         return split
 
-    def _checked(self, split: Split, path: Path) -> Split:
+    def _with_expected_classes(self, split: Split, path: Path) -> Split:
         if split.classnames() != list(self.classes):
             raise InputError(
                 f"split file '{path}' has the classes {split.classnames()}, but {type(self).__name__} expects "
-                f"{list(self.classes)} in this order"
+                f"{list(self.classes)} in this order; use the split file of this data set"
             )
         return split
 
     def _check_files(self) -> None:
+        """Raise an InputError if images of the split are missing."""
         entries = [*self.split.train, *self.split.val, *self.split.test]
         present = {
             f"{folder}/{file}"
@@ -100,12 +106,12 @@ class FolderDataset(DatasetBase):
         missing = [file for file, _, _ in entries if file not in present]
         if missing:
             raise InputError(
-                f"{len(missing):,} of {len(entries):,} images that the split names are missing in '{self.image_dir}', "
+                f"{len(missing):,} of {len(entries):,} images of the split are missing in '{self.image_dir}'; "
                 f"the first is '{missing[0]}'. {self.how_to_get()}"
             )
 
     def _few_shot(self, shots: int, seed: int) -> tuple[list, list]:
-        """Draw the subset and leave it on disk for others to read: paths relative to the image folder."""
+        """Draw the few-shot subset, and save it with paths relative to the image folder."""
         train, val = few_shot(self.split, shots, seed)
         path = derived_folder(self.dataset_dir) / f"split_fewshot/{shots}shots_seed{seed}_{self.split.digest()}.json"
         if not path.is_file():
@@ -126,15 +132,18 @@ class FolderDataset(DatasetBase):
 
 @DATASET_REGISTRY.register()
 class Folder(FolderDataset):
-    """One's own images without a line of Python: DATASET.FOLDER names the folder, its sub-folders are the classes.
+    """Any folder of images, described by settings instead of Python code.
 
-    DATASET.CLASSES gives the class names in label order; left empty, they are the sub-folders' names, sorted, with
-    spaces for underscores. DATASET.PROMPTS names the prompt file.
+    DATASET.FOLDER names the folder; its sub-folders are the classes. DATASET.CLASSES lists the class names in label
+    order; by default they are the sorted names of the sub-folders, with spaces for underscores. DATASET.PROMPTS names
+    the prompt file.
     """
 
     def __init__(self, cfg: CfgNode):
         if not cfg.DATASET.FOLDER:
-            raise InputError("the data set 'Folder' needs DATASET.FOLDER, the name of a folder in the data root")
+            raise InputError(
+                "the data set 'Folder' needs DATASET.FOLDER; set it to the name of a folder in the data root"
+            )
         self.folder, self.prompts = cfg.DATASET.FOLDER, cfg.DATASET.PROMPTS
         self.classes = tuple(cfg.DATASET.CLASSES) or self._classes_on_disk(Path(cfg.DATASET.ROOT).expanduser())
         super().__init__(cfg)

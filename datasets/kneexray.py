@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class KneeXray(FolderDataset):
     """Knee osteoarthritis X-rays by Kellgren-Lawrence grade; official split 5,778 / 826 / 1,656.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "KneeXray"
     prompts = "kneexray"
     drive_id = "1DBVraYJmxy2UcQ_nGLYvTB2reITOm453"
+    paper = True
     classes = (
         "healthy knee",
         "doubtful osteoarthritis",

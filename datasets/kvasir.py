@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class Kvasir(FolderDataset):
     """Gastrointestinal endoscopy images (Kvasir v2); official split 2,000 / 800 / 1,200.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "Kvasir"
     prompts = "kvasir"
     drive_id = "1T_cqnNIjmGazNeg6gziarvCNWGsFEkRi"
+    paper = True
     classes = (
         "dyed lifted polyps",
         "dyed resection margins",

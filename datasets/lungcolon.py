@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class LungColon(FolderDataset):
     """Lung and colon histopathology tiles (LC25000); official split 12,500 / 5,000 / 7,500.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "LungColon"
     prompts = "lungcolon"
     drive_id = "1YIu5fqMXgyemisiL1L1HCvES2nVpCtun"
+    paper = True
     classes = (
         "colon adenocarcinoma",
         "colon benign tissue",

@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class OCTMNIST(FolderDataset):
     """Retinal optical coherence tomography (MedMNIST); official split 97,477 / 10,832 / 1,000.
 
-    Class order as in MedMNIST; the official split file could not be read, so the order is unverified.
+    The classes are in MedMNIST's order. The official split file could not be read, so this order is not verified.
     """
 
     folder = "OCTMNIST"
     prompts = "octmnist"
     drive_id = "1mYZNWxbPxnnVvcwHQYybA8gdMzQAoOem"
+    paper = True
     classes = (
         "choroidal neovascularization",
         "diabetic macular edema",

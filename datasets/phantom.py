@@ -1,4 +1,4 @@
-"""The embedded data set: generated once, then images on disk like any other."""
+"""The built-in data set. Its images are generated once and then read from disk, like those of other data sets."""
 
 import os
 import shutil
@@ -19,9 +19,9 @@ SEED = 2025
 
 @DATASET_REGISTRY.register()
 class Phantom(FolderDataset):
-    """Scan-like pictures of one of four findings in one of two tissues; 80 / 32 / 48 images of each of 8 classes.
+    """Generated, scan-like images of four findings in two tissues: 8 classes with 80 / 32 / 48 images each.
 
-    The new classes of the base-to-new protocol are two findings that the base classes do not have.
+    In the base-to-new protocol the new classes show two findings that the base classes do not contain.
     """
 
     folder = "Phantom"
@@ -43,12 +43,12 @@ class Phantom(FolderDataset):
 
     @classmethod
     def how_to_get(cls) -> str:
-        return f"The images are generated: delete the folder '{cls.folder}' to have them made again."
+        return f"The images are generated: delete the folder '{cls.folder}' to generate them again."
 
 
 def generate(image_dir: Path, classnames: tuple[str, ...]) -> None:
-    """Write the images; the folder appears when all are there, so that an interrupt leaves nothing half-made."""
-    from datasets.phantom_render import SONOGRAM, render  # scipy's filters take half a second to load
+    """Generate all images in a temporary folder and rename it, so that an interrupt leaves no incomplete data set."""
+    from datasets.phantom_render import SONOGRAM, render  # scipy takes half a second to import
 
     image_dir.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".phantom-", dir=image_dir.parent))
@@ -64,7 +64,7 @@ def generate(image_dir: Path, classnames: tuple[str, ...]) -> None:
         try:
             os.replace(temporary, image_dir)
         except OSError:
-            if not image_dir.is_dir():  # otherwise another process finished the same images first
+            if not image_dir.is_dir():  # otherwise another process generated the same images first
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Draws phantom images: a scan-like picture of one finding in one kind of tissue.
+"""Draw phantom images: scan-like images of one finding in one kind of tissue.
 
-The phantom stands in for a medical data set where none is at hand. It is not meant to look like anatomy, only to
-pose the same question: a few visual attributes, named in plain words, to be told apart from a handful of images.
+Phantoms replace a medical data set where none is available. They do not imitate anatomy; they pose the same task: to
+distinguish a few visual attributes, which have plain names, after a few training images.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,17 @@ FINDINGS = ("cyst", "solid nodule", "stellate mass", "calcified cluster")
 
 @dataclass(frozen=True)
 class Style:
-    """How a phantom is rendered; ranges are (low, high) of a uniform draw per image.
+    """The appearance of a phantom: ranges (low, high), from which each image draws uniformly.
 
-    background, tissue_contrast and lesion_contrast are grey levels in [0, 1]; blur is in pixels; speckle is the
-    relative strength of multiplicative noise, grain the strength of additive noise; gamma above 1 darkens;
-    shading is the strength of a linear brightness ramp; radius is the lesion's, as a share of the image side.
+    Attributes:
+        background: grey level in [0, 1].
+        tissue_contrast, lesion_contrast: differences of grey levels.
+        blur: in pixels.
+        speckle: relative strength of multiplicative noise.
+        grain: strength of additive noise.
+        gamma: exponent of the grey levels; values above 1 darken the image.
+        shading: strength of a linear brightness ramp.
+        radius: radius of the lesion as a fraction of the image side.
     """
 
     background: tuple[float, float]
@@ -33,7 +39,7 @@ class Style:
     radius: tuple[float, float]
 
 
-# The embedded data set: an ultrasound-like picture, dim, blurred and full of speckle.
+# The style of the built-in data set: ultrasound-like images, dark and blurred, with much speckle.
 SONOGRAM = Style(
     background=(0.34, 0.46),
     tissue_contrast=(0.07, 0.12),
@@ -46,7 +52,7 @@ SONOGRAM = Style(
     radius=(0.15, 0.26),
 )
 
-# What the Tiny backbone was trained on: a radiograph-like picture, crisp, with little noise.
+# The style of the images that the Tiny backbone was trained on: radiograph-like, sharp, with little noise.
 RADIOGRAPH = Style(
     background=(0.25, 0.6),
     tissue_contrast=(0.08, 0.2),
@@ -67,11 +73,11 @@ def render(tissue: str, finding: str, style: Style, rng: np.random.Generator, si
         tissue: one of TISSUES.
         finding: one of FINDINGS.
         style: the rendering style.
-        rng: the only source of randomness.
+        rng: random generator; the image depends on nothing else that is random.
         size: side of the square image in pixels.
 
     Returns:
-        Grey image (size, size), uint8.
+        Grey-scale image (size, size), uint8.
     """
     image = rng.uniform(*style.background) + rng.uniform(*style.tissue_contrast) * _draw_tissue(tissue, size, rng)
     image = _add_finding(image, finding, style, rng)
@@ -109,8 +115,10 @@ def _add_finding(image: np.ndarray, finding: str, style: Style, rng: np.random.G
     return draw[finding](image, centre, radius, contrast, rng)
 
 
-def _ellipse_distance(shape: tuple[int, int], centre: np.ndarray, radius: float, rng: np.random.Generator):
-    """Distance from the centre in units of a slightly flattened, turned ellipse's radius: 1 on its edge."""
+def _ellipse_distance(
+    shape: tuple[int, ...], centre: np.ndarray, radius: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return each pixel's distance from the centre of a random ellipse, scaled to 1 on its edge."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
     angle, flat = rng.uniform(0, np.pi), rng.uniform(0.75, 1.0)
     u = (x - centre[1]) * np.cos(angle) + (y - centre[0]) * np.sin(angle)
@@ -118,7 +126,9 @@ def _ellipse_distance(shape: tuple[int, int], centre: np.ndarray, radius: float,
     return np.hypot(u, v / flat) / radius
 
 
-def _cyst(image, centre, radius, contrast, rng):
+def _cyst(
+    image: np.ndarray, centre: np.ndarray, radius: float, contrast: float, rng: np.random.Generator
+) -> np.ndarray:
     distance = _ellipse_distance(image.shape, centre, radius, rng)
     inside = 1 / (1 + np.exp((distance - 1) * radius / 0.8))
     rim = np.exp(-(((distance - 1) * radius / 1.8) ** 2))
@@ -126,13 +136,17 @@ def _cyst(image, centre, radius, contrast, rng):
     return image * (1 - inside) + hollow * inside + 0.7 * contrast * rim
 
 
-def _nodule(image, centre, radius, contrast, rng):
+def _nodule(
+    image: np.ndarray, centre: np.ndarray, radius: float, contrast: float, rng: np.random.Generator
+) -> np.ndarray:
     distance = _ellipse_distance(image.shape, centre, radius, rng)
     inside = 1 / (1 + np.exp((distance - 1) * radius / 0.8))
     return image * (1 - inside) + (image.mean() + contrast) * inside
 
 
-def _stellate(image, centre, radius, contrast, rng):
+def _stellate(
+    image: np.ndarray, centre: np.ndarray, radius: float, contrast: float, rng: np.random.Generator
+) -> np.ndarray:
     y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]]
     dy, dx = y - centre[0], x - centre[1]
     core = np.exp(-((np.hypot(dx, dy) / (0.3 * radius)) ** 4))
@@ -148,7 +162,9 @@ def _stellate(image, centre, radius, contrast, rng):
     return image + 1.1 * contrast * np.maximum(core, spikes)
 
 
-def _calcifications(image, centre, radius, contrast, rng):
+def _calcifications(
+    image: np.ndarray, centre: np.ndarray, radius: float, contrast: float, rng: np.random.Generator
+) -> np.ndarray:
     y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]]
     dots = np.zeros_like(image)
     for _ in range(rng.integers(8, 21)):
@@ -161,7 +177,7 @@ def _calcifications(image, centre, radius, contrast, rng):
 
 
 def _expose(image: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
-    """What the imaging device adds: shading, blur, speckle, grain, gamma; then 8 bits."""
+    """Apply the effects of an imaging device (shading, speckle, blur, grain, gamma) and convert to 8 bits."""
     size = image.shape[0]
     y, x = np.mgrid[0:size, 0:size] / size - 0.5
     angle = rng.uniform(0, 2 * np.pi)

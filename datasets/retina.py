@@ -6,12 +6,13 @@ from datasets.folder import FolderDataset
 class RETINA(FolderDataset):
     """Eye disease fundus photographs; official split 2,108 / 841 / 1,268.
 
-    Class order as in the official split file.
+    The classes are in the order of the official split file.
     """
 
     folder = "RETINA"
     prompts = "retina"
     drive_id = "18U-Gc22h5QryomNNzY4r4Qfrq52yf5EO"
+    paper = True
     classes = (
         "diabetic retinopathy",
         "glaucoma",

@@ -1,4 +1,4 @@
-"""Splits as data: read, made and checked; and the few-shot subsets drawn from them."""
+"""Read, make and check splits, and draw few-shot subsets from them."""
 
 import hashlib
 import json
@@ -10,13 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from dassl.data.datasets.base import draw_per_class
 from dassl.errors import InputError
 from dassl.utils import cache_dir, listdir_nohidden, read_json, write_json
 
 PARTS = ("train", "val", "test")
-TRAIN_SHARE, VAL_SHARE = 0.5, 0.2  # the rest is the test set; the official splits of the 11 data sets have these shares
+# Fractions of the training and validation sets, as in official split files; the rest is the test set.
+TRAIN_SHARE, VAL_SHARE = 0.5, 0.2
 SPLIT_SEED = 0
 MAX_VAL_SHOTS = 4
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -24,9 +26,10 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 @dataclass(frozen=True)
 class Split:
-    """Entries [path relative to the image folder, label, class name] of the three parts.
+    """The training, validation and test entries of a data set.
 
-    `origin` is "official" for a split file that came with the data and "generated" for one made here.
+    An entry is [path relative to the image folder, label, class name]. `origin` is "official" for a split file that
+    came with the data and "generated" for a split made by `make_split`.
     """
 
     train: list
@@ -35,34 +38,41 @@ class Split:
     origin: str
 
     def digest(self) -> str:
-        """A short name of the content: two splits with the same entries have the same digest."""
+        """Return a short hash of the entries."""
         text = json.dumps([self.train, self.val, self.test])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def about(self) -> dict[str, str]:
-        """Origin and digest, for result files."""
+        """Return origin and digest, for result files."""
         return {"origin": self.origin, "digest": self.digest()}
 
     def classnames(self) -> list[str]:
-        """Class names in label order."""
+        """Return the class names in label order."""
         names = {label: name for part in (self.train, self.val, self.test) for _, label, name in part}
         return [names[label] for label in sorted(names)]
 
 
 def read_split(path: Path) -> Split:
-    """Read a split file; anything that is not three lists of [path, label, class name] is an InputError."""
+    """Read a split file.
+
+    Raises:
+        InputError: the file does not hold three lists of [path, label, class name], or a path leaves the image folder.
+    """
     try:
-        content = read_json(path)
+        content: Any = read_json(str(path))
         parts = [[(str(file), int(label), str(name)) for file, label, name in content[part]] for part in PARTS]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"split file '{path}' must hold 'train', 'val' and 'test', "
-            f"each a list of [path, label, class name] ({error})"
+            f"each a list of [path, label, class name]; replace the file ({error})"
         ) from error
     for file, _, _ in (entry for part in parts for entry in part):
         if Path(file).is_absolute() or ".." in Path(file).parts:
-            raise InputError(f"split file '{path}' names '{file}', which lies outside the image folder")
-    return Split(*parts, origin=content.get("origin", "official"))
+            raise InputError(
+                f"split file '{path}' names '{file}', which lies outside the image folder; replace the file"
+            )
+    train, val, test = parts
+    return Split(train, val, test, origin=content.get("origin", "official"))
 
 
 def write_split(split: Split, path: Path) -> None:
@@ -70,18 +80,20 @@ def write_split(split: Split, path: Path) -> None:
 
 
 def make_split(image_dir: Path, classnames: Iterable[str]) -> Split:
-    """A seeded split of class folders (class name with underscores), 50 % train, 20 % validation, 30 % test per class.
+    """Make a seeded split of class folders: 50 % training, 20 % validation and 30 % test images of each class.
+
+    The name of a class folder is the class name with underscores for spaces.
 
     Raises:
-        InputError: a class folder has no images.
+        InputError: a class folder has fewer than 3 images.
     """
     rng = random.Random(SPLIT_SEED)
-    parts = {part: [] for part in PARTS}
+    parts: dict[str, list] = {part: [] for part in PARTS}
     for label, name in enumerate(classnames):
         folder = image_dir / name.replace(" ", "_")
         files = sorted(f.name for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
         if len(files) < 3:
-            raise InputError(f"class folder '{folder}' has {len(files)} images; a split needs at least 3")
+            raise InputError(f"class folder '{folder}' has {len(files)} images; a split needs at least 3; add images")
         rng.shuffle(files)
         train = max(1, round(TRAIN_SHARE * len(files)))
         val = max(1, round(VAL_SHARE * len(files)))
@@ -91,10 +103,11 @@ def make_split(image_dir: Path, classnames: Iterable[str]) -> Split:
 
 
 def few_shot(split: Split, shots: int, seed: int) -> tuple[list, list]:
-    """The training and validation entries of a K-shot run: the very images that CoOp-style code draws.
+    """Draw the training and validation entries of a K-shot run: the same images that CoOp-style code draws.
 
-    Python's generator seeded with the run's seed; classes in the order of their first appearance; K of each by
-    `sample`, training set first; then min(K, 4) of each class of the validation set, or all where there are fewer.
+    Python's generator, seeded with the seed of the run, draws K training entries of each class with `sample`, in the
+    order of the classes' first appearance. Then it draws min(K, 4) validation entries of each class, or takes all
+    entries of a class that has fewer.
 
     Raises:
         InputError: a class has fewer than K training images.
@@ -105,9 +118,9 @@ def few_shot(split: Split, shots: int, seed: int) -> tuple[list, list]:
     counts = dict.fromkeys(split.classnames(), 0)
     for _, _, name in train:
         counts[name] += 1
-    short = {name: count for name, count in counts.items() if count < shots}
-    if short:
-        name, count = min(short.items(), key=lambda pair: pair[1])
+    too_few = {name: count for name, count in counts.items() if count < shots}
+    if too_few:
+        name, count = min(too_few.items(), key=lambda pair: pair[1])
         raise InputError(
             f"{shots} shots were asked for, but class '{name}' has {count} training images; "
             f"use --shots {count} or fewer"
@@ -116,17 +129,17 @@ def few_shot(split: Split, shots: int, seed: int) -> tuple[list, list]:
 
 
 def subsample(labels: Iterable[int], which: str) -> list[int]:
-    """The labels of "all", the "base" (first half, rounded up) or the "new" classes, in order."""
+    """Return the sorted labels of "all" classes, of the "base" (first half, rounded up) or of the "new" classes."""
     labels = sorted(set(labels))
     half = math.ceil(len(labels) / 2)
     if which not in ("all", "base", "new"):
-        raise InputError(f"DATASET.SUBSAMPLE_CLASSES is 'all', 'base' or 'new', not '{which}'")
+        raise InputError(f"DATASET.SUBSAMPLE_CLASSES must be 'all', 'base' or 'new', not '{which}'")
     return {"all": labels, "base": labels[:half], "new": labels[half:]}[which]
 
 
 def derived_folder(dataset_dir: Path) -> Path:
-    """Where files derived from a data set are kept: beside it, or in the cache if its folder is read-only."""
-    # The mode is asked too: root may write everywhere, and still a folder marked read-only is to be left alone.
+    """Return the folder for files derived from a data set: its own folder, or one in the cache if it is read-only."""
+    # Root can write to a read-only folder; checking its mode as well protects it then too.
     if os.access(dataset_dir, os.W_OK) and dataset_dir.stat().st_mode & stat.S_IWUSR:
         return dataset_dir
     name = hashlib.sha256(str(dataset_dir.resolve()).encode()).hexdigest()[:12]
@@ -134,11 +147,11 @@ def derived_folder(dataset_dir: Path) -> Path:
 
 
 def check_class_folders(image_dir: Path, classnames: Iterable[str], how_to_get: str) -> None:
-    """Refuse a folder whose sub-folders are not the classes', naming what is missing and what is left over."""
+    """Raise an InputError that names missing and unknown class folders, if there are any."""
     expected = {name.replace(" ", "_") for name in classnames}
     if not image_dir.is_dir():
         raise InputError(
-            f"image folder '{image_dir}' does not exist; expected there: class folders {sorted(expected)}. {how_to_get}"
+            f"image folder '{image_dir}' does not exist; it must hold class folders {sorted(expected)}. {how_to_get}"
         )
     found = {name for name in listdir_nohidden(str(image_dir)) if (image_dir / name).is_dir()}
     if found != expected:

@@ -1,4 +1,4 @@
-"""Text knowledge as data: per data set a clinical template and sentences per class; needs no torch."""
+"""The texts of each data set: a clinical template, and sentences that describe each class. Needs no torch."""
 
 from prompts.loader import Prompts, available_prompts, load_prompts
 

@@ -1,4 +1,4 @@
-"""Reads prompts/<dataset>.json and says clearly what is wrong with a file that does not hold what it should."""
+"""Read and check the prompt files, prompts/<dataset>.json."""
 
 import json
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Prompts:
-    """The text knowledge of one data set.
+    """The template and the sentences of one data set.
 
     Attributes:
-        source: the file it was read from.
+        source: the file they were read from.
         template: a sentence with one {} for the class name.
-        classes: class name -> sentences that say how the class looks.
+        classes: class name -> sentences that describe the appearance of the class.
     """
 
     source: Path
@@ -26,20 +26,30 @@ class Prompts:
 
     def __getitem__(self, classname: str) -> list[str]:
         if classname not in self.classes:
-            raise InputError(f"{self.source} has no sentences for class '{classname}'; it has {list(self.classes)}")
+            raise InputError(
+                f"prompt file '{self.source}' has no sentences for class '{classname}', only for {list(self.classes)}; "
+                "add them"
+            )
         return self.classes[classname]
 
     def sentences(self, classnames: Sequence[str], count: int) -> list[list[str]]:
-        """The first `count` sentences of each class; fewer on file is an error."""
+        """Return the first `count` sentences of each class.
+
+        Raises:
+            InputError: a class has fewer sentences.
+        """
         chosen = [self[name][:count] for name in classnames]
         for name, found in zip(classnames, chosen, strict=True):
             if len(found) < count:
-                raise InputError(f"{self.source}: class '{name}' has {len(found)} sentences, {count} were asked for")
+                raise InputError(
+                    f"prompt file '{self.source}': class '{name}' has {len(found)} sentences, {count} were asked for; "
+                    "add sentences, or set N_PROMPTS to a smaller number"
+                )
         return chosen
 
 
 def available_prompts() -> list[str]:
-    """Names of the data sets that have a prompt file."""
+    """Return the names of the data sets that have a prompt file."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
@@ -47,24 +57,25 @@ def load_prompts(name: str) -> Prompts:
     """Read the prompts of a data set.
 
     Args:
-        name: a data set's name ("btmri"), or the path of a .json file of one's own.
+        name: the name of a data set, such as "btmri", or the path of a .json file.
 
     Raises:
-        InputError: unknown name, unreadable file, or a file that does not hold a template and sentences.
+        InputError: the name is unknown, or the file cannot be read or does not hold a template and sentences.
     """
     path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
     if not path.is_file():
         if name.endswith(".json"):
-            raise InputError(f"prompt file '{path}' does not exist")
+            raise InputError(f"prompt file '{path}' does not exist; check the path")
         raise unknown_name("prompt file", name, available_prompts())
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"prompt file '{path}' cannot be read as JSON: {error}") from error
-    return Prompts(path, *_checked(content, path))
+    template, classes = _template_and_classes(content, path)
+    return Prompts(path, template, classes)
 
 
-def _checked(content: object, path: Path) -> tuple[str, dict[str, list[str]]]:
+def _template_and_classes(content: object, path: Path) -> tuple[str, dict[str, list[str]]]:
     if not isinstance(content, dict) or not {"template", "classes"} <= content.keys():
         raise InputError(f"prompt file '{path}' must be an object with the keys 'template' and 'classes'")
     template, classes = content["template"], content["classes"]

@@ -1,4 +1,4 @@
-"""CLIP, PubMedCLIP and PMC-CLIP: equal to the libraries' own models; layouts, prompts, errors."""
+"""CLIP, PubMedCLIP and PMC-CLIP: equality with the libraries' own models, layouts, prompts, errors."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def own_model(name, folder):
     if name == "CLIP":
         weights = load_file(folder / "open_clip_model.safetensors")
         model = build_model_from_openai_state_dict(dict(weights), cast_dtype=torch.float32).float()
-        model.load_state_dict(weights)  # once more, not by way of half precision
+        model.load_state_dict(weights)  # the function above has rounded them to half precision
         return model
     weights = torch.load(folder / "PubMedCLIP_ViT32.pth", weights_only=True)["state_dict"]
     return build_model_from_openai_state_dict(weights).float()
@@ -58,7 +58,7 @@ def test_features_equal_open_clips_own(models, name):
     with torch.no_grad():
         close(encode(backbone, tokens), own.encode_text(F.pad(tokens.ids, (0, 77 - tokens.ids.shape[1]))))
         close(backbone.encode_image(pixels), own.encode_image(pixels))
-        close(backbone.model.encode_image(pixels), own.encode_image(pixels))  # every token through the last block
+        close(backbone.model.encode_image(pixels), own.encode_image(pixels))  # computes all tokens in the last block
     assert backbone.logit_scale == pytest.approx(100)
     assert (backbone.embed_dim, backbone.image_size, backbone.context_length) == (32, 32, 77)
     assert (backbone.text_depth, backbone.vision_depth) == (2, 2)
@@ -117,17 +117,17 @@ def test_transformers_layout_gives_transformers_features(transformers_clip, tmp_
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_text_cut_to_its_length_equals_text_padded_to_the_context(models, name):
+def test_padding_does_not_change_text_features(models, name):
     _, backbone = models[name]
     tokens = backbone.tokenize([*SENTENCES, "cyst and rim " * 60])
     assert tokens.ids.shape[1] == backbone.context_length == tokens.mask[-1].sum()
     ends = tokens.ids[torch.arange(4), tokens.mask.sum(1) - 1]
-    assert len(set(ends.tolist())) == 1  # the text that is too long has kept its end token
+    assert len(set(ends.tolist())) == 1  # the text that is too long still has its end token
     close(backbone.encode_sentences(SENTENCES), encode(backbone, tokens)[:3])
     assert backbone.tokenize(SENTENCES).ids.shape[1] < 40
 
 
-def test_a_vocabulary_without_a_tokenizer_file_serves(models, tmp_path):
+def test_vocabulary_file_replaces_the_tokenizer_file(models, tmp_path):
     import json
     import shutil
 
@@ -142,7 +142,7 @@ def test_a_vocabulary_without_a_tokenizer_file_serves(models, tmp_path):
 
 
 def layers_by_hand(name, folder, backbone, tokens):
-    """Embedded tokens, layers to call, and the end of a text tower, each from the library's own parts."""
+    """The embedded tokens, the layers and the output function of a text tower, made of the library's own parts."""
     embeddings = backbone.embed_tokens(tokens.ids)
     if name == "PMC-CLIP":
         mask = torch.where(square_mask(tokens.mask), 0.0, -torch.inf)
@@ -176,7 +176,7 @@ def test_deep_text_prompts_are_written_before_the_later_layers(models, name):
 
 
 def entering(modules, run):
-    """What enters each of some modules while something runs."""
+    """Return the result of a function and the inputs of some modules during its run."""
     seen = []
     hooks = [module.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone())) for module in modules]
     with torch.no_grad():
@@ -187,7 +187,7 @@ def entering(modules, run):
 
 
 @pytest.mark.parametrize("placement", ["replace", "insert"])
-def test_zero_tokens_stand_before_every_block(models, placement):
+def test_zero_prompt_is_in_the_input_of_every_block(models, placement):
     _, backbone = models["CLIP"]
     pixels, blocks = pixels_for(backbone), backbone.model.visual.transformer.resblocks
     prompt = VisualPrompt(tokens=2, placement=placement)
@@ -209,7 +209,7 @@ def test_learned_visual_prompts_get_a_gradient(models):
 
 
 @pytest.mark.parametrize("depth", [None, 2])
-def test_zero_channels_stand_before_the_first_stages(models, depth):
+def test_zero_prompt_zeroes_channels_before_the_first_stages(models, depth):
     _, backbone = models["PMC-CLIP"]
     pixels, tower = pixels_for(backbone), backbone.visual
     stages = [tower.layer1, tower.layer2, tower.layer3, tower.layer4]
@@ -219,7 +219,7 @@ def test_zero_channels_stand_before_the_first_stages(models, depth):
     assert not torch.allclose(prompted, backbone.encode_image(pixels), atol=1e-3)
 
 
-def test_prompts_that_a_resnet_has_no_place_for_are_refused(models):
+def test_resnet_refuses_learned_and_inserted_prompts(models):
     _, backbone = models["PMC-CLIP"]
     assert not backbone.image_tokens
     learned = VisualPrompt(4, depth=1, values=torch.zeros(1, 4, 8))
@@ -228,34 +228,11 @@ def test_prompts_that_a_resnet_has_no_place_for_are_refused(models):
             backbone.encode_image(pixels_for(backbone), prompt)
     with pytest.raises(InputError, match=r"first stage has 8; use fewer tokens"):
         backbone.encode_image(pixels_for(backbone), VisualPrompt(9))
-    with pytest.raises(InputError, match="is a ResNet and has no blocks of self-attention"):
+    with pytest.raises(InputError, match="is a ResNet and has no self-attention blocks"):
         backbone.attention_projections("image")
 
 
-@pytest.mark.parametrize(("name", "tower"), [("CLIP", "text"), ("CLIP", "image"), ("PMC-CLIP", "text")])
-def test_what_is_added_to_a_projection_reaches_the_features(models, name, tower):
-    _, backbone = models[name]
-    tokens, pixels = backbone.tokenize(SENTENCES), pixels_for(backbone)
-
-    def features():
-        with torch.no_grad():
-            return encode(backbone, tokens) if tower == "text" else backbone.encode_image(pixels)
-
-    plain, blocks = features(), backbone.attention_projections(tower)
-    assert len(blocks) == 2
-    for block in blocks:  # the last block of the image tower too, where the class token alone is computed
-        for layer, rows in block.values():
-            width = len(range(*rows.indices(layer.out_features)))
-            assert width == layer.in_features
-            added = torch.zeros(layer.out_features)
-            added[rows] = torch.randn(width, generator=torch.Generator().manual_seed(4))
-            hook = layer.register_forward_hook(lambda _layer, _args, output, added=added: output * (1 + added))
-            assert not torch.allclose(features(), plain, atol=1e-4)
-            hook.remove()
-    torch.testing.assert_close(features(), plain)
-
-
-def test_text_dropout_is_berts_alone(models):
+def test_only_bert_has_text_dropout(models):
     _, backbone = models["PMC-CLIP"]
     tokens = backbone.tokenize(SENTENCES)
     backbone.set_text_dropout(True)
@@ -278,8 +255,8 @@ def test_mixed_precision_runs(models, name):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_preprocessing_is_the_librarys(models, build, name):
-    """The evaluation transform of a run equals open_clip's own, and transformers' but for where it cuts."""
+def test_preprocessing_equals_the_libraries(models, build, name):
+    """The evaluation transform of a run equals open_clip's, and transformers' except for the position of the crop."""
     from open_clip.transform import image_transform
     from transformers import CLIPImageProcessorPil
 
@@ -293,5 +270,5 @@ def test_preprocessing_is_the_librarys(models, build, name):
         image = Image.effect_mandelbrot((width, 200), (-2, -1, 1, 1), 50).convert("RGB")
         torch.testing.assert_close(own(image), library(image))
         theirs = processor(image, return_tensors="pt")["pixel_values"][0]
-        # Where the longer side exceeds the crop by 3, 7, 11 … pixels, transformers cuts one pixel nearer to its start.
+        # Where the longer side exceeds the crop by 3, 7, 11 … pixels, transformers crops one pixel nearer to its start.
         torch.testing.assert_close(own(image)[:, :, : size - shift], theirs[:, :, shift:])

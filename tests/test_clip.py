@@ -1,4 +1,4 @@
-"""Backbones: loading, exactness without padding, visual prompts, errors."""
+"""BiomedCLIP and Tiny: loading, text without padding, visual prompts, errors."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def small(tmp_path_factory):
     return folder, build_backbone("BiomedCLIP", str(folder))
 
 
-def test_local_folder_gives_the_weights_and_the_description(small):
+def test_weights_and_sizes_come_from_a_local_folder(small):
     folder, backbone = small
     stored = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
     assert all(torch.equal(value, stored[key]) for key, value in backbone.model.state_dict().items())
@@ -42,7 +42,7 @@ def test_local_folder_gives_the_weights_and_the_description(small):
     assert not any(p.requires_grad for p in backbone.parameters())
 
 
-def test_text_without_padding_equals_text_padded_to_the_context_length(small):
+def test_padding_does_not_change_text_features(small):
     _, backbone = small
     tokens = backbone.tokenize(SENTENCES)
     assert tokens.ids.shape[1] == tokens.mask.sum(1).max() < 40
@@ -54,7 +54,7 @@ def test_text_without_padding_equals_text_padded_to_the_context_length(small):
 
 
 @pytest.mark.parametrize("placement", ["replace", "insert"])
-def test_zero_tokens_stand_after_the_class_token_before_every_block(small, placement):
+def test_zero_prompt_follows_the_class_token_in_every_blocks_input(small, placement):
     _, backbone = small
     trunk = backbone.model.visual.trunk
     pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
@@ -78,14 +78,14 @@ def test_zero_tokens_stand_after_the_class_token_before_every_block(small, place
     assert not torch.allclose(prompted, plain)
 
 
-def test_prompt_forward_without_tokens_is_the_plain_forward(small):
+def test_prompt_without_tokens_changes_nothing(small):
     _, backbone = small
     pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         torch.testing.assert_close(backbone.encode_image(pixels, VisualPrompt(tokens=0)), backbone.encode_image(pixels))
 
 
-def test_the_last_block_computes_the_class_token_alone_and_exactly(small):
+def test_last_block_computes_only_the_class_token_with_the_same_result(small):
     _, backbone = small
     visual = backbone.model.visual
     pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(3))
@@ -98,8 +98,8 @@ def test_the_last_block_computes_the_class_token_alone_and_exactly(small):
     assert rows == [1, 197]
 
 
-def test_text_cut_to_its_length_is_exact_under_a_causal_mask_with_end_token_pooling():
-    """CLIP's own text tower pools at the end token; what stands after it is never looked at."""
+def test_padding_does_not_change_the_features_of_a_causal_text_tower():
+    """CLIP's own text tower pools at the end token, so tokens after it do not change the features."""
     from open_clip.transformer import TextTransformer
 
     torch.manual_seed(0)
@@ -117,7 +117,7 @@ def test_text_cut_to_its_length_is_exact_under_a_causal_mask_with_end_token_pool
     assert not torch.allclose(encode(8), encode(77), atol=1e-3)
 
 
-def test_weights_are_named_by_their_content(small, tmp_path):
+def test_digest_depends_on_the_weights(small, tmp_path):
     folder, backbone = small
     assert build_backbone("BiomedCLIP", str(folder)).digest == backbone.digest
     other = tmp_path / "other"
@@ -134,14 +134,14 @@ def test_learnable_shallow_prompt_gets_a_gradient(small):
     pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(2))
     backbone.encode_image(pixels, VisualPrompt(4, depth=1, placement="insert", values=values)).sum().backward()
     assert values.grad.abs().sum() > 0
-    with pytest.raises(ValueError, match=r"have shape \(1, 4, 192\), expected \(2, 4, 192\)"):
+    with pytest.raises(ValueError, match=r"must have shape \(2, 4, 192\), not \(1, 4, 192\)"):
         backbone.encode_image(pixels, VisualPrompt(4, depth=2, values=values))
     with pytest.raises(ValueError, match="'replace' or 'insert', not 'append'"):
         VisualPrompt(placement="append")
 
 
-def test_preprocessing_is_the_librarys(tiny, build):
-    """The evaluation transform of a run equals open_clip's own for the same model."""
+def test_preprocessing_equals_open_clips(tiny, build):
+    """The evaluation transform of a run equals open_clip's for the same model."""
     from open_clip.transform import image_transform
     from PIL import Image
 
@@ -158,14 +158,14 @@ def load_in_new_process(home, path="", offline=True):
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
 
 
-def test_hub_cache_serves_without_a_network(small, tmp_path):
+def test_biomedclip_loads_from_the_hub_cache_without_a_network(small, tmp_path):
     folder, _ = small
     done = load_in_new_process(hub_cache(tmp_path / "hf", folder))
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.split()[-1]) == pytest.approx(85.2323, rel=1e-5)
 
 
-def test_missing_weights_offline_are_an_error_with_a_way_out(tmp_path):
+def test_error_of_missing_weights_offline_says_how_to_download(tmp_path):
     done = load_in_new_process(tmp_path / "empty")
     assert "InputError" in done.stderr
     assert "neither in the local cache nor can they be downloaded" in done.stderr
@@ -187,7 +187,9 @@ def test_folders_that_do_not_hold_a_model_are_refused(small, tmp_path):
     del weights["visual.trunk.norm.weight"]
     weights["visual.extra"] = torch.zeros(1)
     torch.save(weights, broken / "open_clip_pytorch_model.bin")
-    with pytest.raises(InputError, match=r"missing \['visual.trunk.norm.weight'\], left over \['visual.extra'\]"):
+    with pytest.raises(
+        InputError, match=r"missing keys \['visual.trunk.norm.weight'\], unexpected keys \['visual.extra'\]"
+    ):
         build_backbone("BiomedCLIP", str(broken))
     (broken / "open_clip_pytorch_model.bin").write_bytes(b"not a checkpoint")
     with pytest.raises(InputError, match="cannot be read"):
@@ -217,9 +219,9 @@ sys.exit(code)
 
 
 @pytest.mark.slow
-def test_full_size_model_trains_and_tests_in_half_as_much_again_as_its_weights(phantom_root, tmp_path):
+def test_full_size_model_needs_at_most_one_and_a_half_times_the_memory_of_its_weights(phantom_root, tmp_path):
     folder = full_size_model(tmp_path / "full")
-    # Twenty test images and twelve for training, in a split of their own beside linked images.
+    # The images are links; the split file selects twenty test images.
     root = tmp_path / "data"
     (root / "Phantom").mkdir(parents=True)
     (root / "Phantom" / "Phantom").symlink_to(phantom_root / "Phantom" / "Phantom")

@@ -1,4 +1,4 @@
-"""The framework: old code runs on it, schedules and transforms do what they say."""
+"""The training framework: CoOp-style code runs on it; schedules, transforms, checkpoints and small tools."""
 
 import math
 import random
@@ -11,7 +11,7 @@ from yacs.config import CfgNode as CN
 from configs import Choice, build_cfg
 from dassl.config import clean_cfg, get_cfg_default
 from dassl.data.transforms import build_transform
-from dassl.engine import build_trainer
+from dassl.engine import TrainerBase, build_trainer
 from dassl.errors import InputError, unknown_name
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import (
@@ -32,7 +32,7 @@ from tests import coop_style
 
 @pytest.fixture
 def old_cfg(tmp_path):
-    """A configuration put together as CoOp's train.py does."""
+    """A configuration, made in the same way as in CoOp's train.py."""
     coop_style.make_images(tmp_path / "data")
     (tmp_path / "method.yaml").write_text(
         "DATALOADER:\n  TRAIN_X:\n    BATCH_SIZE: 4\n  NUM_WORKERS: 0\n"
@@ -49,7 +49,7 @@ def old_cfg(tmp_path):
     return cfg
 
 
-def test_old_style_trainer_and_data_set_run_unchanged(old_cfg, tmp_path, capsys):
+def test_coop_style_trainer_and_data_set_run_unchanged(old_cfg, tmp_path, capsys):
     set_random_seed(old_cfg.SEED)
     setup_logger(old_cfg.OUTPUT_DIR)
     try:
@@ -69,12 +69,12 @@ def test_old_style_trainer_and_data_set_run_unchanged(old_cfg, tmp_path, capsys)
     assert again.test() == 100
 
 
-def test_old_style_run_resumes(old_cfg, tmp_path):
+def test_coop_style_run_resumes(old_cfg, tmp_path):
     old_cfg.TRAIN.CHECKPOINT_FREQ = 3
     set_random_seed(1)
     whole = build_trainer(old_cfg)
     whole.train()
-    set_random_seed(1)  # old code draws its few-shot subset from the global generator
+    set_random_seed(1)  # CoOp-style code draws its few-shot subset from the global generator
     part = build_trainer(old_cfg)
     (tmp_path / "out" / "learner" / "checkpoint").write_text("model.pth.tar-3\n")
     part.train()
@@ -82,7 +82,26 @@ def test_old_style_run_resumes(old_cfg, tmp_path):
     assert torch.equal(part.model.head.weight, whole.model.head.weight)
 
 
-def test_old_style_sampling_is_what_random_sample_draws(old_cfg):
+def test_checkpoint_freq_saves_checkpoints_that_load_by_epoch(old_cfg, tmp_path):
+    old_cfg.TRAIN.CHECKPOINT_FREQ = 3
+    trainer = build_trainer(old_cfg)
+    trainer.train()
+    folder = tmp_path / "out" / "learner"
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoint",
+        *(f"model.pth.tar-{epoch}" for epoch in (3, 6, 8)),
+    }
+    last = trainer.model.head.weight.detach().clone()
+    TrainerBase.load_model(trainer, str(tmp_path / "out"), epoch=3)
+    stored = load_checkpoint(str(folder / "model.pth.tar-3"))
+    assert stored["epoch"] == 3
+    assert torch.equal(trainer.model.head.weight, stored["state_dict"]["weight"])
+    assert not torch.equal(trainer.model.head.weight, last)
+    with pytest.raises(InputError, match=r"model.pth.tar-4' does not exist"):
+        TrainerBase.load_model(trainer, str(tmp_path / "out"), epoch=4)
+
+
+def test_coop_style_subset_is_drawn_by_random_sample(old_cfg):
     set_random_seed(3)
     drawn = [item.impath for item in build_trainer(old_cfg).dm.dataset.train_x]
     random.seed(3)
@@ -92,7 +111,7 @@ def test_old_style_sampling_is_what_random_sample_draws(old_cfg):
     assert drawn == [path for paths in by_label for path in random.sample(paths, 4)]
 
 
-def test_old_style_data_set_serves_this_projects_methods(old_cfg, tmp_path):
+def test_methods_of_this_project_run_on_a_coop_style_data_set(old_cfg, tmp_path):
     opts = ["DATASET.NAME", "Shades", "OPTIM.MAX_EPOCH", "1", "OUTPUT_DIR", str(tmp_path / "coop")]
     trainer = build_trainer(build_cfg(Choice("CoOp", shots=2, root=old_cfg.DATASET.ROOT, opts=opts)))
     trainer.train()
@@ -157,7 +176,7 @@ def test_transforms_by_name():
         transform("random_flipp")
 
 
-def test_registry_refuses_a_second_thing_of_one_name():
+def test_registry_refuses_a_name_that_is_registered_already():
     registry = Registry("animal")
 
     @registry.register()

@@ -1,4 +1,4 @@
-"""Splits, few-shot subsets and the errors of data sets."""
+"""Splits, few-shot subsets and error messages of data sets."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from dassl.utils import cache_dir
 from datasets.splits import Split, derived_folder, few_shot, make_split, read_split, subsample
 from tests.registered import DATASETS
 
-OFFICIAL = [cls for cls in DATASETS if cls.drive_id and cls.folder != "OCTMNIST"]
+OFFICIAL = [cls for cls in DATASETS if cls.paper and cls.folder != "OCTMNIST"]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def official(shared):
 
 
 def coop_style_draw(split_file, shots, seed):
-    """The sampling rule of the CoOp family in a few lines of its own."""
+    """An independent implementation of the sampling rule of CoOp-style code."""
     content = json.loads(split_file.read_text())
     random.seed(seed)
     drawn = []
@@ -38,7 +38,7 @@ def coop_style_draw(split_file, shots, seed):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("shots", [1, 2, 4, 8, 16])
-def test_few_shot_images_are_those_of_coop_style_code(shared, official, shots, seed):
+def test_few_shot_images_equal_those_of_coop_style_code(shared, official, shots, seed):
     for cls in OFFICIAL:
         expected = coop_style_draw(shared / "splits" / f"split_{cls.folder}.json", shots, seed)
         drawn = few_shot(official[cls.folder], shots, seed)
@@ -79,7 +79,7 @@ def test_base_and_new_classes():
 
 
 def own_data(root, counts):
-    """A data root with a folder of one's own: tiny grey images."""
+    """Make a data root with a folder of small grey images for the data set Folder."""
     for name, count in counts.items():
         folder = root / "Mine" / "Mine" / name
         folder.mkdir(parents=True)
@@ -93,22 +93,22 @@ def own_dataset(root, shots=-1, **words):
     return build_dataset(build_cfg(Choice("ZeroShot", root=str(root), opts=opts, **words)))
 
 
-def test_own_folder_is_split_once_and_for_all(tmp_path, capsys):
+def test_split_of_an_own_folder_is_made_once(tmp_path, capsys):
     own_data(tmp_path, {"rare_disease": 10, "healthy": 20})
     dataset = own_dataset(tmp_path)
     assert dataset.classnames == ["healthy", "rare disease"]
     assert [len(part) for part in (dataset.train_x, dataset.val, dataset.test)] == [15, 6, 9]
     files = [item.impath for part in (dataset.train_x, dataset.val, dataset.test) for item in part]
     assert len(set(files)) == 30
-    assert "made one" in capsys.readouterr().out
+    assert "made a seeded split" in capsys.readouterr().out
     assert (tmp_path / "Mine" / "split_Mine.json").is_file()
     again = own_dataset(tmp_path)
-    assert "made one" not in capsys.readouterr().out
+    assert "made a seeded split" not in capsys.readouterr().out
     assert [item.impath for item in again.train_x] == [item.impath for item in dataset.train_x]
     assert again.split.origin == "generated"
 
 
-def test_few_shot_subset_is_kept_as_json_relative_to_the_images(tmp_path):
+def test_few_shot_subset_is_saved_with_relative_paths(tmp_path):
     own_data(tmp_path, {"a": 10, "b": 10})
     dataset = own_dataset(tmp_path, shots=2)
     (path,) = (tmp_path / "Mine" / "split_fewshot").iterdir()
@@ -118,7 +118,7 @@ def test_few_shot_subset_is_kept_as_json_relative_to_the_images(tmp_path):
     assert len(stored["val"]) == 4
 
 
-def test_read_only_data_stay_untouched(tmp_path):
+def test_read_only_folder_is_not_written_to(tmp_path):
     own_data(tmp_path, {"a": 10, "b": 10})
     (tmp_path / "Mine").chmod(0o555)
     try:
@@ -129,7 +129,7 @@ def test_read_only_data_stay_untouched(tmp_path):
         (tmp_path / "Mine").chmod(0o755)
 
 
-def test_data_of_somebody_else_stay_untouched(tmp_path, monkeypatch):
+def test_folder_without_write_permission_is_not_written_to(tmp_path, monkeypatch):
     own_data(tmp_path, {"a": 10, "b": 10})
     monkeypatch.setattr("os.access", lambda path, mode: str(path) != str(tmp_path / "Mine"))
     assert derived_folder(tmp_path / "Mine").is_relative_to(cache_dir())
@@ -146,10 +146,10 @@ def test_new_classes_are_relabelled_and_disjoint_from_base(tmp_path):
     assert {(item.label, item.classname) for item in items} == {(0, "c")}
 
 
-def test_errors_name_the_path_and_the_way_out(tmp_path):
+def test_errors_name_the_path_and_say_what_to_do(tmp_path):
     with pytest.raises(InputError, match=r"data root '.*nowhere' does not exist.*--root.*datasets.fetch btmri"):
         build_dataset(build_cfg(Choice("ZeroShot", dataset="btmri", root=str(tmp_path / "nowhere"))))
-    with pytest.raises(InputError, match=r"image folder '.*BTMRI' does not exist; expected there: .*'glioma_tumor'"):
+    with pytest.raises(InputError, match=r"image folder '.*BTMRI' does not exist; it must hold .*'glioma_tumor'"):
         build_dataset(build_cfg(Choice("ZeroShot", dataset="btmri", root=str(tmp_path))))
     own_data(tmp_path, {"glioma": 5, "meningioma_tumor": 5})
     (tmp_path / "BTMRI").mkdir()
@@ -158,14 +158,14 @@ def test_errors_name_the_path_and_the_way_out(tmp_path):
         build_dataset(build_cfg(Choice("ZeroShot", dataset="btmri", root=str(tmp_path))))
 
 
-def test_empty_class_missing_images_and_strange_split_files(tmp_path):
+def test_empty_classes_missing_images_and_malformed_split_files_are_refused(tmp_path):
     own_data(tmp_path, {"a": 10, "b": 0})
     with pytest.raises(InputError, match=r"class folder '.*b' has 0 images"):
         own_dataset(tmp_path)
     split = tmp_path / "Mine" / "split_Mine.json"
     entries = [["a/00.png", 0, "a"], ["b/99.png", 1, "b"]]
     split.write_text(json.dumps({"train": entries, "val": entries, "test": entries}))
-    with pytest.raises(InputError, match=r"3 of 6 images that the split names are missing .* the first is 'b/99.png'"):
+    with pytest.raises(InputError, match=r"3 of 6 images of the split are missing .* the first is 'b/99.png'"):
         own_dataset(tmp_path)
     entries = [["../../etc/passwd", 0, "a"], ["b/99.png", 1, "b"]]
     split.write_text(json.dumps({"train": entries, "val": entries, "test": entries}))
@@ -179,7 +179,7 @@ def test_empty_class_missing_images_and_strange_split_files(tmp_path):
         own_dataset(tmp_path)
 
 
-def test_generated_split_has_no_leak_between_parts(tmp_path):
+def test_parts_of_a_generated_split_are_disjoint(tmp_path):
     own_data(tmp_path, {"a": 7, "b": 40})
     split = make_split(tmp_path / "Mine" / "Mine", ["a", "b"])
     parts = [{file for file, _, _ in part} for part in (split.train, split.val, split.test)]
@@ -189,7 +189,7 @@ def test_generated_split_has_no_leak_between_parts(tmp_path):
     assert sum(file.startswith("b/") for file in parts[2]) == 12
 
 
-def test_phantom_is_the_same_every_time(phantom_root, tmp_path, monkeypatch):
+def test_phantom_images_are_reproducible(phantom_root, tmp_path, monkeypatch):
     from datasets import phantom
 
     monkeypatch.setattr(phantom, "IMAGES_PER_CLASS", 2)
@@ -201,7 +201,7 @@ def test_phantom_is_the_same_every_time(phantom_root, tmp_path, monkeypatch):
     assert not list((tmp_path / "Phantom").glob(".phantom-*"))
 
 
-def test_archives_do_not_leave_their_folder(tmp_path):
+def test_archives_with_members_outside_their_folder_are_refused(tmp_path):
     import io
     import tarfile
     import zipfile

@@ -1,4 +1,4 @@
-"""Downloading data sets, with the network played by local files."""
+"""Downloading data sets, with local files in place of the network."""
 
 import sys
 import zipfile
@@ -22,23 +22,23 @@ def run(monkeypatch, *words):
     return fetch.main()
 
 
-def test_archive_from_the_hub_is_unpacked_once(archive, tmp_path, monkeypatch, capsys):
-    asked = []
+def test_archive_from_the_hub_is_downloaded_and_unpacked_once(archive, tmp_path, monkeypatch, capsys):
+    requests = []
 
     def hub(repository, name, repo_type, local_dir):
-        asked.append((repository, name, repo_type))
+        requests.append((repository, name, repo_type))
         (local_dir / name).write_bytes(archive.read_bytes())
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
     for _ in range(2):
         assert run(monkeypatch, "busi", "--root", tmp_path / "data") == 0
-    assert asked == [("TahaKoleilat/BiomedCoOp", "BUSI.zip", "dataset")]
+    assert requests == [("TahaKoleilat/BiomedCoOp", "BUSI.zip", "dataset")]
     assert (tmp_path / "data/BUSI/BUSI/normal_scan/a.png").read_text() == "pixels"
     assert not (tmp_path / "data/BUSI.zip").exists()
-    assert "is there already" in capsys.readouterr().out
+    assert "exists already" in capsys.readouterr().out
 
 
-def test_google_drive_is_the_second_source(archive, tmp_path, monkeypatch):
+def test_google_drive_is_used_if_the_hub_fails(archive, tmp_path, monkeypatch):
     def drive(url, output, quiet, resume):
         assert url.endswith("1hB5M7wcAUTV9EtiYrijACoQ36R6VmQaa")
         with open(output, "wb") as file:
@@ -53,13 +53,13 @@ def test_google_drive_is_the_second_source(archive, tmp_path, monkeypatch):
     assert (tmp_path / "data/BUSI/BUSI/normal_scan/a.png").is_file()
 
 
-def test_no_source_and_unknown_names_exit_with_2(tmp_path, monkeypatch, capsys):
+def test_failed_downloads_and_unknown_names_exit_with_2(tmp_path, monkeypatch, capsys):
     def fail(*_, **__):
         raise ConnectionError("no network")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
     monkeypatch.setattr("gdown.download", fail)
     assert run(monkeypatch, "busi", "--root", tmp_path) == 2
-    assert "could not be downloaded (ConnectionError: no network); fetch it by hand to" in capsys.readouterr().err
+    assert "could not be downloaded (ConnectionError: no network); download it by hand to" in capsys.readouterr().err
     assert run(monkeypatch, "bussi", "--root", tmp_path) == 2
     assert "Did you mean 'busi'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Captions for the images that the Tiny backbone is trained on: plain statements of tissue, finding or both."""
+"""Captions for the training images of the Tiny backbone. They state the tissue, the finding or both."""
 
 import random
 from collections.abc import Iterator
@@ -115,10 +115,10 @@ SINGLE_FRAMES = (
 
 
 def caption(tissue: str, finding: str, rng: random.Random) -> tuple[str, bool, bool]:
-    """A true statement about an image.
+    """Draw a caption that is true of an image.
 
     Returns:
-        The text, whether it states the tissue, whether it states the finding.
+        The text, whether it states the tissue, and whether it states the finding.
     """
     tissue_phrase, finding_phrase = rng.choice(TISSUE_PHRASES[tissue]), rng.choice(FINDING_PHRASES[finding])
     kind = rng.random()
@@ -135,7 +135,7 @@ def _sentence(text: str) -> str:
 
 
 def all_phrases() -> Iterator[str]:
-    """Every phrase and frame once, for the tokenizer."""
+    """Yield every phrase and sentence frame once, to train the tokeniser."""
     for table in (FINDING_PHRASES, TISSUE_PHRASES):
         for phrases in table.values():
             yield from phrases

@@ -1,11 +1,11 @@
-"""Makes the Tiny backbone: a BiomedCLIP of about a million parameters, trained on generated phantom images.
+"""Make the Tiny backbone: a BiomedCLIP of about a million parameters, trained on generated phantom images.
 
     python -m tools.make_tiny                 # writes clip/tiny/, about 15 minutes on two CPU cores
 
-The images are rendered in the radiograph style, the embedded data set in another (datasets/phantom_render.py), so
-that zero-shot classification of the embedded data set is a transfer, as it is for a real backbone. The training
-objective is a contrastive loss with several positives per row (Yang et al., UniCL, arXiv 2204.03610, eq. 2-4):
-a caption may state the tissue, the finding or both, and matches every image of which it is true.
+The training images have the radiograph style and the built-in data set has another (datasets/phantom_render.py), so
+that zero-shot classification of the built-in data set is a transfer task, as it is for a real backbone. The training
+objective is a contrastive loss with several positives per row (Yang et al., UniCL, arXiv 2204.03610, eq. 2-4): a
+caption states the tissue, the finding or both, and matches every image of which it is true.
 """
 
 import argparse
@@ -37,7 +37,7 @@ PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGE_SIZE = 160
 CONTEXT_LENGTH = 128
-# Some batches carry a zero visual prompt: a tower as small as this one is thrown off by tokens it has never seen.
+# Some batches have a zero visual prompt, because a small tower works badly with tokens that it has never seen.
 PROMPTS = (None, None, VisualPrompt(4, placement="replace"), VisualPrompt(4, placement="insert"))
 MODEL_CFG = {
     "embed_dim": 128,
@@ -59,7 +59,7 @@ MODEL_CFG = {
 
 
 def write_tokenizer(folder: Path, vocab_size: int) -> int:
-    """Train a lower-case WordPiece tokenizer on all prompts and captions; returns the size of its vocabulary."""
+    """Train a lower-case WordPiece tokeniser on all prompts and captions; return the size of its vocabulary."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
     texts = list(all_phrases())
@@ -69,7 +69,7 @@ def write_tokenizer(folder: Path, vocab_size: int) -> int:
             s for c in prompts.classes for s in prompts[c]
         ]
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    texts += [a + b for a in letters for b in letters]  # any word of a user can then be spelt
+    texts += [a + b for a in letters for b in letters]  # so that the tokeniser can spell any word
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -88,6 +88,7 @@ def write_tokenizer(folder: Path, vocab_size: int) -> int:
 
 
 def write_configs(folder: Path, vocab_size: int) -> None:
+    """Write the configurations of BERT and of the whole model."""
     bert = {
         "architectures": ["BertModel"],
         "model_type": "bert",
@@ -114,7 +115,7 @@ def _render_one(seed: int) -> tuple[np.ndarray, int, int]:
 
 
 def render_pool(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Images (N, H, W) uint8 and labels (N, 2): tissue, finding."""
+    """Render images (N, H, W), uint8, and their labels (N, 2): tissue and finding."""
     with Pool() as pool:
         seeds = range(seed * 1_000_003, seed * 1_000_003 + count)
         drawn = list(tqdm(pool.imap(_render_one, seeds, chunksize=64), total=count, desc="rendering"))
@@ -123,7 +124,7 @@ def render_pool(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def augment(images: Tensor, rng: random.Random) -> Tensor:
-    """Random crops (area 0.3 to 1), flips; grey images (B, H, W) uint8 become normalised pixels (B, 3, H, W)."""
+    """Crop (area 0.3 to 1) and flip images (B, H, W), uint8, at random; return normalised pixels (B, 3, H, W)."""
     views = []
     for image in images:
         side = round(IMAGE_SIZE * math.sqrt(rng.uniform(0.3, 1.0)))
@@ -135,7 +136,7 @@ def augment(images: Tensor, rng: random.Random) -> Tensor:
 
 
 def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
-    """Cross-entropy between softmax rows and the uniform distribution over each row's matches, both ways."""
+    """Average the cross-entropy of rows and of columns against uniform distributions over their matches."""
 
     def one_way(scores: Tensor, positive: Tensor) -> Tensor:
         target = positive / positive.sum(1, keepdim=True)
@@ -145,10 +146,12 @@ def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
 
 
 def encode(tower: torch.nn.Module, pixels: Tensor, prompt: VisualPrompt | None) -> Tensor:
+    """Compute the image features (B, embed_dim) of pixels (B, 3, H, W)."""
     return tower(pixels) if prompt is None else tower.head(forward_with_prompt(tower.trunk, pixels, prompt))
 
 
 def train(model, tokenizer, images: Tensor, labels: Tensor, steps: int, batch_size: int, lr: float, seed: int) -> None:
+    """Train both towers, with a linear warm-up and a cosine schedule."""
     rng = random.Random(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
     warmup = steps // 20
@@ -160,7 +163,9 @@ def train(model, tokenizer, images: Tensor, labels: Tensor, steps: int, batch_si
     for _ in progress:
         chosen = torch.tensor(rng.sample(range(len(images)), batch_size))
         drawn = [caption(TISSUES[t], FINDINGS[f], rng) for t, f in labels[chosen].tolist()]
-        told = torch.tensor([[tissue, finding] for _, tissue, finding in drawn])  # (B, 2) bool: what the caption states
+        told = torch.tensor(
+            [[tissue, finding] for _, tissue, finding in drawn]
+        )  # (B, 2) bool: the attributes that each caption states
         agrees = labels[chosen][:, None] == labels[chosen][None, :]  # (image, caption, attribute)
         matches = (agrees | ~told[None]).all(-1).float()
         tokens = tokenizer([text for text, _, _ in drawn], padding="longest", return_tensors="pt")

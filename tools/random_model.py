@@ -1,4 +1,4 @@
-"""Writes random models in the layouts of the hub, for tests and benchmarks that need one."""
+"""Write models with random weights in the layouts of the hub, for tests and benchmarks."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ TINY = Path(__file__).resolve().parent.parent / "clip" / "tiny"
 
 
 def write_model(folder: Path, vit: str, bert: dict, embed_dim: int, context: int, seed: int = 0) -> None:
-    """A model with random weights as an old-style .bin, with the obsolete key that the genuine file has."""
+    """Write a BiomedCLIP with random weights as a .bin file, with the obsolete key of the genuine file."""
     folder.mkdir(parents=True)
     model_cfg = {
         "embed_dim": embed_dim,
@@ -43,13 +43,14 @@ def write_model(folder: Path, vit: str, bert: dict, embed_dim: int, context: int
 
 
 def small_model(folder: Path) -> Path:
+    """Write a BiomedCLIP with a small ViT and a BERT of two layers."""
     bert = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
     write_model(folder, "vit_tiny_patch16_224", {**bert, "vocab_size": 3000}, embed_dim=32, context=256)
     return folder
 
 
 def small_clip(folder: Path, width: int = 64) -> Path:
-    """A CLIP in open_clip's layout: two blocks in either tower, 32 pixels in patches of 16; heads are 64 wide."""
+    """Write a CLIP in open_clip's layout: two blocks in each tower, 32 pixels in patches of 16, heads of width 64."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
@@ -58,14 +59,14 @@ def small_clip(folder: Path, width: int = 64) -> Path:
 
 
 def small_pubmedclip(folder: Path) -> Path:
-    """A CLIP in OpenAI's layout as training code saves it: half precision, three numbers and other things beside it."""
+    """Write a CLIP in OpenAI's layout as training code saves it: in half precision, with sizes and other values."""
     from open_clip.model import convert_weights_to_fp16
 
     folder.mkdir(parents=True)
     model = _random_clip(64)
     convert_weights_to_fp16(model)
-    numbers = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
-    weights = {**model.state_dict(), **{name: torch.tensor(number) for name, number in numbers.items()}}
+    sizes = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
+    weights = {**model.state_dict(), **{name: torch.tensor(number) for name, number in sizes.items()}}
     torch.save({"epoch": 50, "state_dict": weights, "best_loss": 1.5}, folder / "PubMedCLIP_ViT32.pth")
     return folder
 
@@ -80,14 +81,14 @@ def _random_clip(width: int) -> torch.nn.Module:
 
 
 def small_pmcclip(folder: Path) -> Path:
-    """A PMC-CLIP in its three files, with prefixes and obsolete keys; 64 pixels, one bottleneck in each stage."""
+    """Write the three files of a PMC-CLIP, with prefixes and obsolete keys; 64 pixels, one bottleneck in each stage."""
     from open_clip.modified_resnet import ModifiedResNet
     from transformers import BertConfig, BertModel
 
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     image = ModifiedResNet([1, 1, 1, 1], output_dim=32, heads=PMCCLIP.pool_heads, image_size=64, width=8)
-    for name, value in image.state_dict().items():  # new ones let everything through as it is
+    for name, value in image.state_dict().items():  # new batch norms are the identity
         if ".bn" in name or name.startswith("bn"):
             value.copy_(torch.rand(value.shape) + 0.5)
     bert = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
@@ -102,14 +103,15 @@ def small_pmcclip(folder: Path) -> Path:
 
 
 def full_size_model(folder: Path) -> Path:
+    """Write a BiomedCLIP of the genuine size, without BERT's configuration."""
     bert = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
     write_model(folder, "vit_base_patch16_224", {**bert, "vocab_size": 30522}, embed_dim=512, context=256)
-    (folder / "config.json").unlink()  # the genuine repository has none either: BERT's stands in another
+    (folder / "config.json").unlink()  # the genuine repository has none either
     return folder
 
 
 def hub_cache(home: Path, model: Path) -> Path:
-    """A pre-filled hub cache: the model in one repository, BERT's configuration in another, as on the hub."""
+    """Fill a hub cache with a model and, in another repository, BERT's configuration, as on the hub."""
     fill_cache(
         home, BIOMEDCLIP, [model / name for name in (CONFIG_FILE, TOKENIZER_FILE, "open_clip_pytorch_model.bin")]
     )
@@ -117,7 +119,7 @@ def hub_cache(home: Path, model: Path) -> Path:
 
 
 def fill_cache(home: Path, repository: str, files: list[Path], kind: str = "model") -> Path:
-    """Put files into a hub cache as huggingface_hub does: weights are blobs named by sha256, small files by git's."""
+    """Put files into a hub cache as huggingface_hub does: weights under their sha256, small files under git's hash."""
     revision = "0" * 40
     folder = home / "hub" / f"{kind}s--{repository.replace('/', '--')}"
     for part in ("refs", "blobs", f"snapshots/{revision}"):

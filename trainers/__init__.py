@@ -1,7 +1,5 @@
 """The methods, one file each; importing this package registers them."""
 
-import pkgutil
-from importlib import import_module
+from dassl.discovery import import_modules
 
-for _module in pkgutil.iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+import_modules(__name__, {"register_method"})

@@ -33,7 +33,7 @@ class CLIPLoRA(Method):
     source = "arXiv 2405.18541"
     verified_against = "formula and schedule by hand"
     schedule_per_step = True
-    reads = ("OPTIM.ADAM_BETA1", "OPTIM.ADAM_BETA2")
+    reads = ("OPTIM.LR", "OPTIM.WEIGHT_DECAY", "OPTIM.ADAM_BETA1", "OPTIM.ADAM_BETA2")
 
     @dataclass
     class Config(Method.Config):
@@ -60,7 +60,8 @@ class CLIPLoRA(Method):
         config = self.config
         blocks = [b for tower in ENCODERS[config.ENCODER] for b in self.backbone.attention_projections(tower)]
         chosen = [block[name] for block in blocks for name in config.PARAMS]
-        self.lora = LoRA(chosen, config.RANK, config.ALPHA / math.sqrt(config.RANK), config.DROPOUT)
+        scale = config.ALPHA / math.sqrt(config.RANK)
+        self.lora = LoRA(self.backbone, chosen, config.RANK, scale, config.DROPOUT)
 
     @property
     def epochs(self) -> int:

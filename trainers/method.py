@@ -68,9 +68,11 @@ class Method(nn.Module):
         needs_image_tokens: tokens are learned in the sequence of a vision transformer.
         closed_form: `fit` learns everything at once; there are no training steps.
         schedule_per_step: the learning rate is updated after every step instead of every epoch.
-        reads: keys of the configuration, outside the method's own node, that only this method reads.
+        reads: keys of the node OPTIM, for a method with its own `build_optimization`; the other keys of the optimiser
+            and the schedule are then not read.
         context: the learned text context; None for methods that have none.
         classnames: names of the current classes, in label order.
+        prompts_read: template and sentences, if the method has used them.
         scaled: multiplies a loss by the factor of fp16 training, for methods that compute gradients themselves.
     """
 
@@ -84,6 +86,7 @@ class Method(nn.Module):
     reads: ClassVar[tuple[str, ...]] = ()
     schedule_per_step: bool = False
     context: TextContext | None
+    prompts_read: Prompts | None
 
     @dataclass
     class Config:
@@ -96,7 +99,7 @@ class Method(nn.Module):
         self.setup, self.config = setup, config
         self.classnames = list(setup.classnames)
         self.scaled = _unscaled
-        self.context = None
+        self.context = self.prompts_read = None
         self.build()
         self.set_classes(self.classnames)
 
@@ -203,12 +206,13 @@ class Method(nn.Module):
     @property
     def prompts(self) -> Prompts:
         """Clinical template and sentences of the data set; an InputError where it has none."""
-        if self.setup.prompts is None:
+        self.prompts_read = self.setup.prompts
+        if self.prompts_read is None:
             raise InputError(
                 f"{type(self).__name__} needs a clinical template and sentences for each class, and the data set names "
                 "no prompt file: write one like prompts/btmri.json and set DATASET.PROMPTS"
             )
-        return self.setup.prompts
+        return self.prompts_read
 
     @property
     def classes_matter(self) -> bool:

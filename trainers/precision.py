@@ -1,4 +1,4 @@
-"""Arithmetic of a training step or of encoding: fp32, TF32, bf16 autocast, or fp16 autocast with a scaled loss."""
+"""The precision of training and encoding: fp32, TF32, bf16 autocast, or fp16 autocast with loss scaling."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ NAMES = ("fp32", "tf32", "bf16", "amp")
 
 
 class Precision:
-    """Arithmetic of a setting PREC.
+    """The precision that a setting PREC names.
 
     Args:
-        name: "fp32"; "tf32": fp32 whose large products are rounded to ten bits on CUDA, plain fp32 elsewhere; "bf16";
-            "amp": fp16 with gradient scaling on CUDA, bf16 on the CPU, which has no fast fp16.
-        device: where it runs.
+        name: "fp32"; "tf32": fp32, but on CUDA the inputs of matrix products are rounded to ten bits; "bf16": bf16
+            autocast; "amp": fp16 autocast with gradient scaling on CUDA, bf16 autocast on the CPU, where fp16 is slow.
+        device: the device of the computation.
         setting: the configuration key, for the error message.
 
     Raises:
-        InputError: unknown name.
+        InputError: the name is unknown.
     """
 
     def __init__(self, name: str, device: torch.device, setting: str = "PREC"):
@@ -37,13 +37,16 @@ class Precision:
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
-        """A forward pass in this block is computed in this precision."""
+        """Compute a forward pass in this precision while the context is open."""
         with self.products(), torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
             yield
 
     @contextlib.contextmanager
     def products(self) -> Iterator[None]:
-        """Large products of fp32 in this block, those of a backward pass too, are rounded if TF32 is asked for."""
+        """Allow TF32 in matrix products of fp32 while the context is open, if this precision is "tf32".
+
+        Use it for the backward pass, which `autocast` does not cover.
+        """
         before = torch.backends.cuda.matmul.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = before or self.name == "tf32"
         try:
@@ -52,11 +55,11 @@ class Precision:
             torch.backends.cuda.matmul.allow_tf32 = before
 
     def scaled(self, loss: Tensor) -> Tensor:
-        """The loss to go backward from."""
+        """Scale the loss for the backward pass, if the precision needs it."""
         return loss if self.scaler is None else self.scaler.scale(loss)
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """One optimiser step on gradients of a scaled loss."""
+        """Take an optimiser step with the gradients of a scaled loss."""
         if self.scaler is None:
             optimizer.step()
             return
@@ -64,7 +67,7 @@ class Precision:
         self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """What an interrupted run needs to go on with the same scale."""
+        """Return the state of the gradient scaler, with which an interrupted run resumes."""
         return {} if self.scaler is None else self.scaler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What is computed once and kept on disk: tensors keyed by everything that they were computed from."""
+"""A cache of tensors on disk, keyed by everything that they depend on."""
 
 import contextlib
 import hashlib
@@ -22,31 +22,31 @@ Tensors = dict[str, Tensor]
 
 
 class Store:
-    """Entries <folder>/<kind>/<digest of the key>.safetensors, each with its key and a checksum inside.
+    """A cache folder with one file per entry: <folder>/<kind>/<digest of the key>.safetensors.
 
-    Several processes may share a store: who asks for an entry while another computes it waits for it; the lock of a
-    process that dies is free at once. A store that cannot be written to costs time, never a run. It may be deleted
-    at any time.
+    Each file holds its key and a checksum. Several processes may share a store: a process that needs an entry waits
+    while another computes it, and the lock of a process that dies is released at once. If the store cannot be written
+    to, entries are computed again and the run goes on. The folder may be deleted at any time.
 
     Args:
-        folder: where the entries lie.
-        limit: bytes; the entries that were not used for the longest time are removed beyond it; 0 keeps nothing.
+        folder: the cache folder.
+        limit: maximum size in bytes. Beyond it the least recently used entries are removed; 0 switches the cache off.
     """
 
     def __init__(self, folder: Path, limit: int):
         self.folder, self.limit = folder, limit
 
     def get(self, kind: str, key: dict, compute: Callable[[], Tensors]) -> Tensors:
-        """The tensors of a key, on the CPU, from disk where they are there, else computed and kept."""
+        """Return the tensors of a key, on the CPU: from the cache, or else computed and written to the cache."""
         return self.get_many(kind, [key], lambda _: [compute()])[0]
 
     def get_many(self, kind: str, keys: Sequence[dict], compute: Callable[[list[int]], Iterable[Tensors]]) -> list:
-        """The tensors of several keys; what is missing is computed together, and each entry kept as soon as it is made.
+        """Return the tensors of several keys. Missing entries are computed in one call and written one by one.
 
         Args:
-            kind: names the sub-folder.
-            keys: for each entry, everything that its tensors depend on, as JSON.
-            compute: makes the entries of the given places, in their order; must not ask the store for anything.
+            kind: name of the sub-folder.
+            keys: for each entry, everything that its tensors depend on, as JSON values.
+            compute: computes the entries with the given indices, in their order. It must not use the store.
         """
         if self.limit <= 0:
             return [_on_cpu(tensors) for tensors in compute(list(range(len(keys))))]
@@ -54,18 +54,18 @@ class Store:
         names = (hashlib.sha256(text.encode()).hexdigest() for text in texts)
         paths = [self.folder / kind / f"{name}.safetensors" for name in names]
         found = [_read(path, text) for path, text in zip(paths, texts, strict=True)]
-        missing = [place for place, tensors in enumerate(found) if tensors is None]
+        missing = [index for index, tensors in enumerate(found) if tensors is None]
         with contextlib.ExitStack() as locks:
-            for path in sorted({paths[place] for place in missing}):  # all processes in the same order
+            for path in sorted({paths[index] for index in missing}):  # the same order in all processes: no deadlock
                 locks.enter_context(_lock(path))
-            for place in missing:  # another process may have made it meanwhile
-                found[place] = _read(paths[place], texts[place])
-            missing = [place for place in missing if found[place] is None]
-            for place, tensors in zip(missing, compute(missing) if missing else (), strict=True):
-                found[place] = _on_cpu(tensors)
-                self._write(paths[place], texts[place], found[place])
+            for index in missing:  # another process may have written the entry meanwhile
+                found[index] = _read(paths[index], texts[index])
+            missing = [index for index in missing if found[index] is None]
+            for index, tensors in zip(missing, compute(missing) if missing else (), strict=True):
+                found[index] = _on_cpu(tensors)
+                self._write(paths[index], texts[index], found[index])
             if missing:
-                self._trim(keep={paths[place] for place in missing})
+                self._trim(keep={paths[index] for index in missing})
         return found
 
     def _write(self, path: Path, key: str, tensors: Tensors) -> None:
@@ -76,10 +76,10 @@ class Store:
             with atomic_path(path) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
-            print(f"features are not kept in '{self.folder}' ({error}); the run goes on without")
+            print(f"features cannot be cached in '{self.folder}' ({error}); the run continues without")
 
     def _trim(self, keep: set[Path]) -> None:
-        """Remove the entries that were not used for the longest time until the rest is within the limit."""
+        """Remove the least recently used entries until the size is within the limit."""
         entries = []
         for path in self.folder.glob("*/*.safetensors"):
             with contextlib.suppress(FileNotFoundError):
@@ -95,12 +95,12 @@ class Store:
 
 
 def open_store() -> Store:
-    """The store in the user's cache; BIOMED_DPT_CACHE_GB limits its size (default 20; 0 switches it off)."""
+    """Open the store in the user's cache folder; BIOMED_DPT_CACHE_GB limits its size (default 20, 0 for no cache)."""
     text = os.environ.get(SIZE_VARIABLE, "") or DEFAULT_GB
     try:
         limit = int(float(text) * 1e9)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"{SIZE_VARIABLE} is '{text}'; it must be a number of gigabytes, 0 for no cache") from error
+        raise InputError(f"{SIZE_VARIABLE} is '{text}'; set it to a number of gigabytes, 0 for no cache") from error
     return Store(cache_dir() / "features", limit)
 
 
@@ -109,7 +109,7 @@ def _on_cpu(tensors: Tensors) -> Tensors:
 
 
 def _read(path: Path, key: str) -> Tensors | None:
-    """An entry's tensors; None where it is not there. A damaged entry is named and counts as missing."""
+    """Read an entry; return None if it is missing or damaged. A damaged entry is reported."""
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
@@ -119,16 +119,16 @@ def _read(path: Path, key: str) -> Tensors | None:
     except (SafetensorError, OSError) as error:
         return _damaged(path, str(error))
     if about.get("key") != key:
-        return _damaged(path, "it is of another key")
+        return _damaged(path, "it has another key")
     if about.get("checksum") != _checksum(tensors):
-        return _damaged(path, "its checksum does not fit")
+        return _damaged(path, "its checksum is wrong")
     with contextlib.suppress(OSError):
         os.utime(path)  # marks it as used
     return tensors
 
 
 def _damaged(path: Path, reason: str) -> None:
-    print(f"kept features '{path}' are damaged ({reason}); they are computed again")
+    print(f"cached features '{path}' are damaged ({reason}); they are computed again")
 
 
 def _checksum(tensors: Tensors) -> str:
@@ -145,7 +145,7 @@ def _lock_path(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Hold the entry's lock; where none can be had (a read-only folder, say), go on without."""
+    """Hold the lock of an entry; without one where locking is impossible, for example in a read-only folder."""
     lock = FileLock(_lock_path(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,6 +160,6 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         if lock is not None:
-            # Who waits for the lock looks for the entry first; at worst one that could not be kept is computed twice.
+            # A process that waits for the lock reads the entry first. At worst an unwritten entry is computed twice.
             _lock_path(path).unlink(missing_ok=True)
             lock.release()

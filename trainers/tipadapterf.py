@@ -28,6 +28,7 @@ class TipAdapterF(TipAdapter):
     closed_form = False
     schedule_per_step = True
     trains_keys = True
+    reads = ("OPTIM.LR",)
 
     @dataclass
     class Config(TipAdapter.Config):

@@ -1,4 +1,4 @@
-"""yacs configuration with upstream's key names and defaults, so that CoOp-style yaml files load unchanged."""
+"""The yacs configuration, with the keys and defaults of upstream Dassl: CoOp-style yaml files load unchanged."""
 
 from typing import Any
 
@@ -9,30 +9,30 @@ from dassl.config.defaults import DEFAULTS
 
 __all__ = ["clean_cfg", "dump_cfg", "get_cfg_default", "parse_yaml"]
 
-# The C library's, where PyYAML was built with it: they are several times as fast.
+# PyYAML's C versions are several times as fast, but not every build of PyYAML has them.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def get_cfg_default() -> CN:
-    """A fresh copy of the default configuration."""
+    """Return a new copy of the default configuration."""
     return CN(DEFAULTS)
 
 
 def clean_cfg(cfg: CN, trainer: str) -> None:
-    """Drop the settings of all trainers but one from `cfg.TRAINER`, in place; plain values are kept."""
+    """Remove the nodes of all trainers except one from `cfg.TRAINER`, in place. Plain values are not removed."""
     wanted = {trainer.upper(), trainer.split("_")[0].upper()}
     for key in [k for k, v in cfg.TRAINER.items() if isinstance(v, CN) and k.upper() not in wanted]:
         cfg.TRAINER.pop(key)
 
 
 def dump_cfg(cfg: CN) -> str:
-    """The configuration as yaml text."""
+    """Return the configuration as yaml text."""
     return yaml.dump(_plain(cfg), Dumper=_DUMPER)
 
 
 def parse_yaml(text: str) -> Any:
-    """What a yaml text says; a yaml.YAMLError where it is none."""
+    """Parse a yaml text; raises yaml.YAMLError if it is not valid."""
     return yaml.load(text, Loader=_LOADER)
 
 

@@ -1,4 +1,4 @@
-"""The default configuration as a plain dictionary; keys of domain adaptation and semi-supervision are left out."""
+"""The default configuration as a dictionary, without upstream's keys for domain adaptation and semi-supervision."""
 
 DEFAULTS = {
     "VERSION": 1,
@@ -39,7 +39,7 @@ DEFAULTS = {
         "NUM_WORKERS": 4,
         "K_TRANSFORMS": 1,
         "RETURN_IMG0": False,
-        "REUSED_VIEWS": 0,  # not upstream's: 0 for a fresh view in every epoch, n to go round n views per image
+        "REUSED_VIEWS": 0,  # not in upstream: 0 for new views in every epoch, n to cycle through n views per image
         "TRAIN_X": {"SAMPLER": "RandomSampler", "BATCH_SIZE": 32, "N_DOMAIN": 0, "N_INS": 16},
         "TRAIN_U": {"SAME_AS_X": True, "SAMPLER": "RandomSampler", "BATCH_SIZE": 32, "N_DOMAIN": 0, "N_INS": 16},
         "TEST": {"SAMPLER": "SequentialSampler", "BATCH_SIZE": 32},

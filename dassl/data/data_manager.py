@@ -1,10 +1,11 @@
-"""From a data set to batches."""
+"""Data loaders: from the image lists of a data set to batches."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -15,21 +16,25 @@ from dassl.data.datasets import Datum, build_dataset
 from dassl.data.samplers import build_sampler
 from dassl.utils import read_image, seeded, stream_seed
 
-DECODED_BYTES = 128e6
+DECODED_BYTES = 128e6  # the limit of decoded images in memory, per data set
+
+Transform = Callable[[Image.Image], Any]
 
 
 class DatasetWrapper(Dataset):
-    """Images of a list of Datum as tensors.
+    """The images of a list of Datum, as tensors.
 
-    In training each view is a pure function of (seed, epoch, image): it does not depend on the order, the number of
-    workers or what was drawn before. `set_epoch` says which epoch; it must be called before workers start. With
-    DATALOADER.REUSED_VIEWS n, epoch e shows the views of epoch e mod n.
+    In training, each view is a pure function of seed, epoch and image. It does not depend on the order of the images,
+    the number of workers or earlier random draws. Call `set_epoch` before the workers of an epoch start. With
+    DATALOADER.REUSED_VIEWS n, epoch e uses the views of epoch e mod n.
 
-    Items are dictionaries: "img" (3, H, W), "label", "domain", "impath", "index"; "img2" … for K_TRANSFORMS above 1
-    and "img0" (the plain resized image) with RETURN_IMG0.
+    Items are dictionaries with "img" (3, H, W), "label", "domain", "impath" and "index". They also have "img2" … if
+    K_TRANSFORMS is above 1, and "img0", the image without augmentation, if RETURN_IMG0 is set.
     """
 
-    def __init__(self, cfg: CfgNode, data_source: Sequence[Datum], transform=None, is_train: bool = False):
+    def __init__(
+        self, cfg: CfgNode, data_source: Sequence[Datum], transform: Transform | None = None, is_train: bool = False
+    ):
         self.cfg = cfg
         self.data_source = data_source
         self.transform = transform
@@ -45,22 +50,22 @@ class DatasetWrapper(Dataset):
         self.epoch = epoch
 
     def view_of(self, epoch: int) -> int:
-        """The epoch whose views an epoch shows: its own, unless views are reused."""
+        """Return the epoch whose views an epoch uses: the epoch itself, unless views are reused."""
         return epoch % self.reused_views if self.reused_views else epoch
 
     def decode_all(self) -> None:
-        """Decode every image now and keep it; those beyond DECODED_BYTES in all are decoded at each use.
+        """Decode the images and hold them in memory, up to DECODED_BYTES; the rest is decoded at each use.
 
-        Called before workers start, who inherit what was decoded.
+        Call this before the workers start, so that they inherit the decoded images.
         """
         if self._decoded:
             return
         paths = [item.impath for item in self.data_source]
         total = accumulate(_decoded_bytes(path) for path in paths)
-        kept = [index for index, size in enumerate(total) if size <= DECODED_BYTES]
+        fitting = [index for index, size in enumerate(total) if size <= DECODED_BYTES]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            images = pool.map(read_image, (paths[index] for index in kept))
-            self._decoded = dict(zip(kept, images, strict=True))
+            images = pool.map(read_image, (paths[index] for index in fitting))
+            self._decoded = dict(zip(fitting, images, strict=True))
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -69,9 +74,9 @@ class DatasetWrapper(Dataset):
         return self.load(index, self.epoch)
 
     def load(self, index: int, epoch: int) -> dict:
-        """The item of an image as it is seen in a given epoch."""
+        """Return the item of an image in a given epoch."""
         item = self.data_source[index]
-        output = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
+        output: dict[str, Any] = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
         image = self._decoded.get(index) or read_image(item.impath)
         epoch = self.view_of(epoch)
         for k in range(self.views):
@@ -80,35 +85,36 @@ class DatasetWrapper(Dataset):
             output["img0"] = self.plain(image)
         return output
 
-    def _view(self, image, item: Datum, epoch: int, k: int):
-        """The transformed image; random choices are drawn from the image's own stream of this epoch."""
+    def _view(self, image: Image.Image, item: Datum, epoch: int, k: int) -> Any:
+        """Transform an image; each view has a random stream of its own."""
         if self.transform is None:
             return image
         if not self.is_train:
             return self.transform(image)
-        # The last two parts of the path name the image on every machine, wherever the root lies.
+        # The last two parts of the path identify the image independently of the data root.
         name = "/".join(Path(item.impath).parts[-2:])
         with seeded(stream_seed("view", self.seed, epoch, name, k)):
             return self.transform(image)
 
 
 def _decoded_bytes(path: str) -> int:
+    """Return the size of a decoded image, read from the header of its file."""
     try:
         with Image.open(path) as image:
             return 3 * image.width * image.height
     except OSError:
-        return 0  # decoding it names what is wrong
+        return 0  # the error is raised when the image is decoded
 
 
-def _transform(cfg: CfgNode, is_train: bool):
-    # torchvision takes seconds to load, and who only checks settings needs none of it.
+def _transform(cfg: CfgNode, is_train: bool) -> Transform | None:
+    # torchvision takes seconds to import, and programs that only check settings do not need it.
     from dassl.data.transforms import build_transform
 
     return build_transform(cfg, is_train)
 
 
 def usable_workers(cfg: CfgNode) -> int:
-    """DATALOADER.NUM_WORKERS, but no more than there are cores."""
+    """Return DATALOADER.NUM_WORKERS, but at most the number of cores."""
     return min(cfg.DATALOADER.NUM_WORKERS, os.cpu_count() or 1)
 
 
@@ -117,12 +123,15 @@ def build_data_loader(
     sampler_type: str = "SequentialSampler",
     data_source: Sequence[Datum] = (),
     batch_size: int = 64,
-    tfm=None,
+    tfm: Transform | None = None,
     is_train: bool = True,
-    dataset_wrapper: type[Dataset] | None = None,
-    **_ignored,
+    dataset_wrapper: Callable[..., Dataset] | None = None,
+    **_ignored: Any,
 ) -> DataLoader:
-    """A loader over a list of Datum; the last incomplete batch is dropped in training when a full one is there."""
+    """Build a loader over a list of Datum.
+
+    In training the last incomplete batch is dropped if there is at least one complete batch.
+    """
     sampler = build_sampler(sampler_type, data_source, seed=max(cfg.SEED, 0))
     dataset = (dataset_wrapper or DatasetWrapper)(cfg, data_source, transform=tfm, is_train=is_train)
     return DataLoader(
@@ -136,17 +145,23 @@ def build_data_loader(
 
 
 class DataManager:
-    """The data set of a configuration and its loaders: training (x labelled, u unlabelled), validation and test."""
+    """The data set of a configuration, and its loaders for training (x labelled, u unlabelled), validation and test."""
 
     def __init__(
-        self, cfg: CfgNode, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper: type[Dataset] | None = None
+        self,
+        cfg: CfgNode,
+        custom_tfm_train: Transform | None = None,
+        custom_tfm_test: Transform | None = None,
+        dataset_wrapper: Callable[..., Dataset] | None = None,
     ):
         dataset = build_dataset(cfg)
         tfm_train = custom_tfm_train or _transform(cfg, is_train=True)
         tfm_test = custom_tfm_test or _transform(cfg, is_train=False)
         train, test = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TEST
 
-        def loader(source, part, tfm, is_train):
+        def loader(
+            source: list[Datum] | None, part: CfgNode, tfm: Transform | None, is_train: bool
+        ) -> DataLoader | None:
             if not source:
                 return None
             return build_data_loader(cfg, part.SAMPLER, source, part.BATCH_SIZE, tfm, is_train, dataset_wrapper)
@@ -164,6 +179,7 @@ class DataManager:
             self.show_dataset_summary(cfg)
 
     def show_dataset_summary(self, cfg: CfgNode) -> None:
+        """Print the number of classes and the size of each part."""
         dataset = self.dataset
         counts = {"train_x": dataset.train_x, "train_u": dataset.train_u, "val": dataset.val, "test": dataset.test}
         print(f"Dataset: {cfg.DATASET.NAME}, {self.num_classes} classes")
@@ -171,7 +187,7 @@ class DataManager:
 
 
 def set_epoch(loader: DataLoader, epoch: int) -> None:
-    """Tell a loader's data set and sampler which epoch comes next."""
+    """Set the epoch of a loader's data set and sampler."""
     for part in (loader.dataset, loader.sampler):
         if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)

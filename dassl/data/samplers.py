@@ -1,4 +1,4 @@
-"""The order of the training images: a pure function of (seed, epoch)."""
+"""Samplers. The order of the training images is a pure function of seed and epoch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,13 +12,13 @@ __all__ = ["RandomSampler", "SequentialSampler", "build_sampler", "epoch_order"]
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """A permutation of range(count) for one epoch."""
+    """Return the permutation of range(count) for an epoch."""
     generator = torch.Generator().manual_seed(stream_seed("order", seed, epoch))
     return torch.randperm(count, generator=generator).tolist()
 
 
 class RandomSampler(Sampler[int]):
-    """Every image once per epoch in random order; `set_epoch` says which epoch."""
+    """Samples every image once per epoch in random order. Call `set_epoch` before each epoch."""
 
     def __init__(self, data_source: Sequence, seed: int = 0):
         self.data_source = data_source
@@ -36,7 +36,7 @@ class RandomSampler(Sampler[int]):
 
 
 def build_sampler(sampler_type: str, data_source: Sequence, seed: int = 0) -> Sampler[int]:
-    """A sampler by name; an unknown name is an InputError."""
+    """Build a sampler by name; an unknown name raises InputError."""
     if sampler_type == "RandomSampler":
         return RandomSampler(data_source, seed)
     if sampler_type == "SequentialSampler":

@@ -1,6 +1,7 @@
-"""Image transforms by name, built from torchvision."""
+"""Image transforms, built by name from torchvision."""
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision import transforms as T
 from yacs.config import CfgNode
@@ -30,35 +31,35 @@ CHOICES = (
 
 
 class InstanceNormalization:
-    """Zero mean and unit spread per channel of each image (C, H, W)."""
+    """Normalises each channel of an image (C, H, W) to mean 0 and standard deviation 1."""
 
     def __call__(self, image: Tensor) -> Tensor:
         return (image - image.mean((1, 2), keepdim=True)) / (image.std((1, 2), keepdim=True) + 1e-8)
 
 
 class RandomTranslation:
-    """With probability 0.5, resize to 9/8 of the size and crop at a random place; else resize to the size."""
+    """With probability 0.5, resizes to 9/8 of the size and crops at a random position; otherwise only resizes."""
 
     def __init__(self, size: tuple[int, int], interpolation: T.InterpolationMode):
         larger = [round(side * 1.125) for side in size]
         self.plain = T.Resize(size, interpolation)
         self.moved = T.Compose([T.Resize(larger, interpolation), T.RandomCrop(size)])
 
-    def __call__(self, image):
+    def __call__(self, image: Image.Image) -> Image.Image:
         return self.moved(image) if torch.rand(()) < 0.5 else self.plain(image)
 
 
-def build_transform(cfg: CfgNode, is_train: bool = True, choices: list[str] | None = None):
-    """The transform from a PIL image to a tensor (3, H, W), float32.
+def build_transform(cfg: CfgNode, is_train: bool = True, choices: list[str] | None = None) -> T.Compose | None:
+    """Build the transform from a PIL image to a tensor (3, H, W), float32; None if INPUT.NO_TRANSFORM is set.
 
     Args:
-        cfg: the whole configuration; INPUT is read.
-        is_train: with the random choices, or the deterministic transform for evaluation (shorter side resized,
-            centre cropped).
-        choices: names instead of INPUT.TRANSFORMS.
+        cfg: the whole configuration; its node INPUT is used.
+        is_train: whether to apply the random transforms. For evaluation the shorter side is resized and the centre
+            cropped.
+        choices: names to use instead of INPUT.TRANSFORMS.
 
     Raises:
-        InputError: unknown choice or interpolation.
+        InputError: the name of a transform or of the interpolation is unknown.
     """
     if cfg.INPUT.NO_TRANSFORM:
         return None

@@ -1,4 +1,6 @@
-"""Trainers by name."""
+"""The registry of trainers."""
+
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -7,6 +9,6 @@ from dassl.utils import Registry
 TRAINER_REGISTRY = Registry("trainer")
 
 
-def build_trainer(cfg: CfgNode):
-    """The trainer that TRAINER.NAME names, built; an unknown name is an InputError."""
+def build_trainer(cfg: CfgNode) -> Any:
+    """Build the trainer that TRAINER.NAME names; an unknown name raises InputError."""
     return TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg)

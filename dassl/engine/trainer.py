@@ -1,11 +1,10 @@
-"""The training loop: epochs, batches, checkpoints, tests."""
+"""The base classes of trainers: the training loop, checkpoints and tests."""
 
 import datetime
 import os
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +18,11 @@ from dassl.utils import MetricMeter, load_checkpoint, resume_from_checkpoint, sa
 
 
 class TrainerBase:
-    """Named models with their optimisers and schedules, saved, resumed and stepped together."""
-
-    defaults: ClassVar[dict[str, Any]] = {}  # a method's own settings, for the node TRAINER.<NAME>
+    """Holds named models with their optimisers and schedules; saves, resumes and updates them."""
 
     @classmethod
     def why_unsupported(cls, backbone: type, cfg: CfgNode) -> str:
-        """Why the trainer cannot be used on a backbone or with a run's configuration; "" if it can."""
+        """Return why the trainer cannot run with a backbone or configuration; "" if it can."""
         return ""
 
     def __init__(self):
@@ -35,13 +32,13 @@ class TrainerBase:
         self.history: dict[str, list[tuple[int | None, float]]] = defaultdict(list)
 
     def register_model(self, name: str = "model", model: nn.Module | None = None, optim=None, sched=None) -> None:
-        """Put a model under the trainer's care; without an optimiser it is only saved and loaded."""
+        """Register a model. A model without an optimiser is saved and loaded, but not updated."""
         if name in self._models:
             raise KeyError(f"a model named '{name}' is registered already")
         self._models[name], self._optims[name], self._scheds[name] = model, optim, sched
 
     def get_model_names(self, names: str | Sequence[str] | None = None) -> list[str]:
-        """The given names as a checked list, or all names."""
+        """Return the given names, after a check, or all names."""
         if names is None:
             return list(self._models)
         names = [names] if isinstance(names, str) else list(names)
@@ -53,7 +50,7 @@ class TrainerBase:
     def save_model(
         self, epoch: int, directory: str, is_best: bool = False, val_result=None, model_name: str = ""
     ) -> None:
-        """Write every model to <directory>/<name>/; `epoch` counts from 0, files from 1."""
+        """Save every model to <directory>/<name>/. `epoch` counts from 0, the epoch in the file name from 1."""
         for name in self.get_model_names():
             optim, sched = self._optims[name], self._scheds[name]
             state = {
@@ -66,7 +63,7 @@ class TrainerBase:
             save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
 
     def resume_model_if_exist(self, directory: str) -> int:
-        """Load the newest checkpoints of a folder; returns the epoch to start with, 0 where there is nothing."""
+        """Load the newest checkpoints in a folder; return the epoch to start with, 0 if there are no checkpoints."""
         names = self.get_model_names()
         if not all(os.path.exists(os.path.join(directory, name, "checkpoint")) for name in names):
             return 0
@@ -78,7 +75,7 @@ class TrainerBase:
         return start
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load weights saved by `save_model`: the best on validation, or those after `epoch` epochs."""
+        """Load weights saved by `save_model`: those after `epoch` epochs, or by default the best on validation."""
         if not directory:
             return
         file = f"model.pth.tar-{epoch}" if epoch is not None else "model-best.pth.tar"
@@ -89,7 +86,7 @@ class TrainerBase:
             self._models[name].load_state_dict(checkpoint["state_dict"])
 
     def set_model_mode(self, mode: str = "train", names=None) -> None:
-        """Training mode for "train", evaluation mode for "test" and "eval"."""
+        """Set training mode ("train") or evaluation mode ("eval" or "test")."""
         for name in self.get_model_names(names):
             self._models[name].train(mode == "train")
 
@@ -103,7 +100,7 @@ class TrainerBase:
 
     def detect_anomaly(self, loss: Tensor) -> None:
         if not torch.isfinite(loss).all():
-            raise FloatingPointError(f"the loss is {loss.item()} at epoch {self.epoch + 1}; lower OPTIM.LR?")
+            raise FloatingPointError(f"the loss is {loss.item()} in epoch {self.epoch + 1}; try a lower OPTIM.LR")
 
     def model_zero_grad(self, names=None) -> None:
         for name in self.get_model_names(names):
@@ -125,7 +122,7 @@ class TrainerBase:
         self.model_update(names)
 
     def write_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> None:
-        """Keep a value in `history`."""
+        """Append a value to `history`."""
         self.history[tag].append((global_step, float(scalar_value)))
 
     def train(self, start_epoch: int, max_epoch: int) -> None:
@@ -167,7 +164,7 @@ class TrainerBase:
 
 
 class SimpleTrainer(TrainerBase):
-    """A trainer built from a configuration: data, model, evaluator, checkpoints, final test."""
+    """A trainer built from a configuration, with data, a model and an evaluator. It saves checkpoints and tests."""
 
     def __init__(self, cfg: CfgNode):
         super().__init__()
@@ -183,7 +180,7 @@ class SimpleTrainer(TrainerBase):
         self.best_result = float("-inf")
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        """Refuse settings that the method cannot work with; does nothing by default."""
+        """Raise an InputError for settings that the method does not support. The default accepts all settings."""
 
     def build_data_loader(self) -> None:
         dm = DataManager(self.cfg)
@@ -194,7 +191,7 @@ class SimpleTrainer(TrainerBase):
         self.dm = dm
 
     def build_model(self) -> None:
-        """Build and register the model; methods override this, the default is a torchvision classifier."""
+        """Build and register the model. Methods override this; the default is a classifier of torchvision."""
         import torchvision
 
         self.model = torchvision.models.get_model(
@@ -262,7 +259,7 @@ class SimpleTrainer(TrainerBase):
 
 
 class TrainerX(SimpleTrainer):
-    """A trainer on labelled images only; methods implement `forward_backward`."""
+    """A trainer on labelled images. Methods implement `forward_backward`."""
 
     def run_epoch(self) -> None:
         self.set_model_mode("train")
@@ -275,11 +272,11 @@ class TrainerX(SimpleTrainer):
             self.report(losses, time.time() - started, lr)
 
     def epoch_batches(self) -> Iterable[dict]:
-        """The batches of the current epoch, something with a length."""
+        """Return the batches of the current epoch, as an iterable with a length."""
         return self.train_loader_x
 
     def report(self, losses: MetricMeter, elapsed: float, lr: float) -> None:
-        """Print progress every PRINT_FREQ batches, and on the only ones of a short epoch."""
+        """Print the progress every PRINT_FREQ batches; in a shorter epoch, after the last batch."""
         done = self.batch_idx + 1
         frequency = self.cfg.TRAIN.PRINT_FREQ
         if done % frequency and not (self.num_batches < frequency and done == self.num_batches):

@@ -1,6 +1,7 @@
-"""Turns logits and labels of a whole test set into metrics."""
+"""Compute metrics from the logits and labels of a test set."""
 
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +14,14 @@ EVALUATOR_REGISTRY = Registry("evaluator")
 CALIBRATION_BINS = 15
 
 
-def build_evaluator(cfg: CfgNode, **kwargs) -> "EvaluatorBase":
-    """The evaluator that TEST.EVALUATOR names."""
+def build_evaluator(cfg: CfgNode, **kwargs: Any) -> "EvaluatorBase":
+    """Build the evaluator that TEST.EVALUATOR names; an unknown name raises InputError."""
     return EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR)(cfg, **kwargs)
 
 
 class EvaluatorBase:
+    """Collects the outputs of a model batch by batch and evaluates them at the end."""
+
     def __init__(self, cfg: CfgNode):
         self.cfg = cfg
 
@@ -36,7 +39,7 @@ class EvaluatorBase:
 class Classification(EvaluatorBase):
     """Accuracy, macro-F1, per-class accuracy, AUROC and calibration of single-label classification."""
 
-    def __init__(self, cfg: CfgNode, lab2cname: dict[int, str] | None = None, **_ignored):
+    def __init__(self, cfg: CfgNode, lab2cname: dict[int, str] | None = None, **_ignored: Any):
         super().__init__(cfg)
         self.lab2cname = lab2cname or {}
         self.metrics: dict = {}
@@ -47,12 +50,15 @@ class Classification(EvaluatorBase):
         self._labels: list[Tensor] = []
 
     def process(self, mo: Tensor, gt: Tensor) -> None:
-        """Take a batch of logits (B, C) and labels (B,)."""
+        """Add a batch of logits (B, C) and labels (B,)."""
         self._logits.append(mo.detach().float().cpu())
         self._labels.append(gt.detach().cpu())
 
     def evaluate(self) -> OrderedDict:
-        """Print as Dassl does and return accuracy, error_rate and macro_f1 in percent; all else is in `metrics`."""
+        """Print the results in Dassl's format; return accuracy, error_rate and macro_f1 in percent.
+
+        The attribute `metrics` holds all metrics.
+        """
         logits, labels = torch.cat(self._logits), torch.cat(self._labels)
         self.metrics = classification_metrics(logits, labels, self.lab2cname)
         accuracy, macro_f1 = self.metrics["accuracy"], self.metrics["macro_f1"]
@@ -81,7 +87,7 @@ class Classification(EvaluatorBase):
 
 
 def classification_metrics(logits: Tensor, labels: Tensor, lab2cname: dict[int, str] | None = None) -> dict:
-    """All metrics of a test set.
+    """Compute all metrics of a test set.
 
     Args:
         logits: (N, C).
@@ -89,9 +95,9 @@ def classification_metrics(logits: Tensor, labels: Tensor, lab2cname: dict[int, 
         lab2cname: class names for the per-class accuracies.
 
     Returns:
-        total, correct; in percent: accuracy, macro_f1 (over the classes that occur), per_class_accuracy by name,
-        auroc (one-vs-rest, macro; None where it is undefined: a class without test images, or one class only) and
-        ece (expected calibration error, 15 equal bins, L1; Guo et al., arXiv 1706.04599).
+        total and correct, and in percent: accuracy; macro_f1 over the classes that occur; per_class_accuracy by name;
+        auroc, one-vs-rest and macro-averaged, None if a class has no test images or there is only one class; ece, the
+        expected calibration error with 15 equal bins and L1 norm (Guo et al., arXiv 1706.04599).
     """
     from sklearn.metrics import f1_score, roc_auc_score
     from torchmetrics.functional.classification import multiclass_calibration_error

@@ -1,6 +1,6 @@
-"""Learning-rate schedules, stepped once per epoch, as closed formulas of the epoch.
+"""Learning-rate schedules, stepped once per epoch.
 
-Being pure functions of the epoch they need no state beyond it: a resumed run has the rates of an undisturbed one.
+The rates are pure functions of the epoch, so that a resumed run has the same rates as an uninterrupted run.
 """
 
 import math
@@ -14,14 +14,14 @@ from dassl.errors import unknown_name
 
 
 def build_lr_scheduler(optimizer: Optimizer, optim_cfg: CfgNode) -> LambdaLR:
-    """A schedule with warm-up.
+    """Build a schedule with warm-up.
 
-    The first WARMUP_EPOCH epochs run at the constant WARMUP_CONS_LR ("constant") or rise in a line from
-    WARMUP_MIN_LR ("linear"). After them the main schedule starts at its own beginning (WARMUP_RECOUNT) or where it
-    would have been (without). The cosine falls from OPTIM.LR to 0 over MAX_EPOCH epochs.
+    In the first WARMUP_EPOCH epochs the rate is WARMUP_CONS_LR ("constant"), or it rises linearly from WARMUP_MIN_LR
+    ("linear"). Then the main schedule starts from its first epoch if WARMUP_RECOUNT is set, and otherwise continues
+    from epoch WARMUP_EPOCH. The cosine schedule falls from OPTIM.LR to 0 in MAX_EPOCH epochs.
 
     Raises:
-        InputError: unknown schedule or warm-up.
+        InputError: the name of the schedule or of the warm-up is unknown.
     """
     warmup = max(optim_cfg.WARMUP_EPOCH, 0)
     main = _main_schedule(optim_cfg)

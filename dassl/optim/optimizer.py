@@ -1,4 +1,4 @@
-"""Optimisers by name."""
+"""Optimisers, built by name."""
 
 from collections.abc import Iterable
 
@@ -14,15 +14,15 @@ NAMES = ("adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw")
 def build_optimizer(
     model: nn.Module | Iterable, optim_cfg: CfgNode, param_groups: list[dict] | None = None
 ) -> torch.optim.Optimizer:
-    """An optimiser over a model's trainable parameters, or over parameters or groups given directly.
+    """Build an optimiser for the trainable parameters of a model.
 
     Args:
-        model: a module, or parameters.
+        model: a module, or an iterable of parameters or parameter groups.
         optim_cfg: the OPTIM node of the configuration.
-        param_groups: used instead of the model's parameters when given.
+        param_groups: parameter groups to use instead of `model`.
 
     Raises:
-        InputError: unknown optimiser.
+        InputError: the name of the optimiser is unknown.
     """
     if param_groups is None:
         parameters = model.parameters() if isinstance(model, nn.Module) else model

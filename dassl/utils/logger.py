@@ -1,4 +1,4 @@
-"""Copies what is printed to a file."""
+"""Copy printed text to a log file."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ __all__ = ["Logger", "open_log", "printing_to", "restore_stdout", "setup_logger"
 
 
 class Logger:
-    """A stand-in for sys.stdout that writes to the console and to a file; carriage returns stay off the file."""
+    """Replaces sys.stdout: writes to the console and to a file. In the file, newlines replace carriage returns."""
 
     def __init__(self, path: str | None = None):
         self.console = sys.stdout
@@ -40,18 +40,18 @@ class Logger:
 
 
 def setup_logger(output: str | None = None) -> None:
-    """Send everything printed from now on also to a log file.
+    """Copy everything printed from now on to a log file.
 
     Args:
-        output: a file (.txt or .log), or a folder that gets log.txt; an older log is kept under its own name.
-            None leaves printing as it is.
+        output: a file (.txt or .log), or a folder, in which the file is log.txt. An existing log is renamed. None
+            changes nothing.
     """
     if output is not None:
         sys.stdout = open_log(output)
 
 
 def open_log(output: str) -> Logger:
-    """A stand-in for sys.stdout that also writes to a file or to a folder's log.txt; an older log is kept."""
+    """Open a log as in `setup_logger`, without replacing sys.stdout."""
     path = output if output.endswith((".txt", ".log")) else os.path.join(output, "log.txt")
     if os.path.exists(path):
         os.replace(path, f"{path}-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
@@ -60,7 +60,7 @@ def open_log(output: str) -> Logger:
 
 @contextlib.contextmanager
 def printing_to(logger: Logger) -> Iterator[None]:
-    """Send what is printed in this block to a log that was opened before; several runs in turn have one each."""
+    """Print to an open log while the context is open. This lets several runs in one process take turns."""
     before, sys.stdout = sys.stdout, logger
     try:
         yield
@@ -70,7 +70,7 @@ def printing_to(logger: Logger) -> Iterator[None]:
 
 
 def restore_stdout() -> None:
-    """Undo `setup_logger`, so that the next run in the same process has a log of its own."""
+    """Undo `setup_logger` and close the log file."""
     if isinstance(sys.stdout, Logger):
         logger = sys.stdout
         sys.stdout = logger.console

@@ -1,4 +1,4 @@
-"""Running averages of what is printed while training."""
+"""Running averages of the values that training prints."""
 
 from collections import defaultdict
 
@@ -8,9 +8,9 @@ __all__ = ["AverageMeter", "MetricMeter", "read_values"]
 
 
 class AverageMeter:
-    """The latest value and the mean of all values; with `ema`, a moving average of weight 0.9 instead.
+    """The latest value and the mean of all values, or with `ema` their exponential moving average (weight 0.9).
 
-    Tensors are taken as they are and read when a number is asked for: updating never waits for a GPU.
+    Tensors are read only when a result is requested, so that `update` never waits for the GPU.
     """
 
     def __init__(self, ema: bool = False):
@@ -18,18 +18,20 @@ class AverageMeter:
         self.reset()
 
     def reset(self) -> None:
-        self._val = self._avg = self._sum = self._count = 0
+        self._val = self._avg = self._sum = 0.0
+        self._count = 0
         self._pending: list[tuple[float | torch.Tensor, int]] = []
 
     def update(self, val: float | torch.Tensor, n: int = 1) -> None:
         self._pending.append((val.detach() if isinstance(val, torch.Tensor) else val, n))
 
-    val = property(lambda self: self._settled()._val)
-    avg = property(lambda self: self._settled()._avg)
-    sum = property(lambda self: self._settled()._sum)
-    count = property(lambda self: self._settled()._count)
+    val = property(lambda self: self._with_pending()._val)
+    avg = property(lambda self: self._with_pending()._avg)
+    sum = property(lambda self: self._with_pending()._sum)
+    count = property(lambda self: self._with_pending()._count)
 
-    def _settled(self) -> "AverageMeter":
+    def _with_pending(self) -> "AverageMeter":
+        """Add the pending values to the averages."""
         pending, self._pending = self._pending, []
         for value, (_, n) in zip(read_values([value for value, _ in pending]), pending, strict=True):
             self._val = value
@@ -41,14 +43,14 @@ class AverageMeter:
 
 
 def read_values(values: list[float | torch.Tensor]) -> list[float]:
-    """Numbers and scalar tensors as numbers; tensors are fetched together."""
+    """Convert numbers and scalar tensors to floats. Tensors are copied from their device in one transfer."""
     if values and all(isinstance(value, torch.Tensor) for value in values):
         return torch.stack([value.reshape(()) for value in values]).tolist()
     return [float(value) for value in values]
 
 
 class MetricMeter:
-    """A set of AverageMeters by name, printed as "name latest (average)"."""
+    """AverageMeters by name, printed as "name latest (average)"."""
 
     def __init__(self, delimiter: str = " "):
         self.meters: dict[str, AverageMeter] = defaultdict(AverageMeter)

@@ -1,20 +1,19 @@
-"""Named things that can be looked up: trainers, datasets, evaluators, backbones."""
+"""Registries: tables of classes by name, for trainers, data sets, evaluators and backbones."""
 
-from collections.abc import Callable
 from typing import Any
 
 from dassl.errors import unknown_name
 
 
 class Registry:
-    """A table of objects by name; `register` is used as a decorator or called with the object."""
+    """A table of objects by name. `register` is a decorator, or is called with the object."""
 
     def __init__(self, name: str):
         self._name = name
         self._objects: dict[str, Any] = {}
 
     def register(self, obj: Any = None, force: bool = False, name: str = "") -> Any:
-        """Add an object under a name, its `__name__` by default; a name that is taken is refused unless `force`."""
+        """Add an object under a name, by default its `__name__`; a registered name raises KeyError unless `force`."""
         if obj is None:
             return lambda wrapped: self.register(wrapped, force, name)
         name = name or obj.__name__
@@ -23,8 +22,8 @@ class Registry:
         self._objects[name] = obj
         return obj
 
-    def get(self, name: str) -> Callable:
-        """The object of that name; an unknown name is an InputError that lists what there is."""
+    def get(self, name: str) -> Any:
+        """Return the object with a name; an unknown name raises an InputError that lists the available names."""
         if name not in self._objects:
             raise unknown_name(self._name, name, self._objects)
         return self._objects[name]

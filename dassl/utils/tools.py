@@ -1,6 +1,6 @@
-"""Files, images, randomness and the description of the machine.
+"""Tools for files, images, random numbers and the description of the machine.
 
-torch is loaded by what needs it, not by all: reading results must not wait for it.
+Only the functions that need torch import it, so that programs that read results start without it.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def mkdir_if_missing(dirname: str) -> None:
 
 
 def check_isfile(fpath: str) -> bool:
-    """Whether the path is a file; prints a note where it is not."""
+    """Return whether a path is a file; print a message if it is not."""
     found = os.path.isfile(fpath)
     if not found:
         print(f"no file found at '{fpath}'")
@@ -48,14 +48,14 @@ def check_isfile(fpath: str) -> bool:
 
 
 def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
-    """Names in a folder that do not start with a dot."""
+    """List the names in a folder that do not start with a dot."""
     names = [name for name in os.listdir(path) if not name.startswith(".")]
     return sorted(names) if sort else names
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not."""
+    """Yield a temporary path that replaces `path` at the end of the context, or is deleted after an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -71,24 +71,28 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def cache_dir() -> Path:
-    """Where derived files go that can always be made again: $BIOMED_DPT_CACHE, or biomed-dpt in the user's cache."""
+    """Return the folder for cached files: $BIOMED_DPT_CACHE, or biomed-dpt in the user's cache folder.
+
+    Everything in it can be computed again.
+    """
     own = os.environ.get("BIOMED_DPT_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "biomed-dpt"
 
 
 def read_json(fpath: str) -> object:
+    """Read a JSON file."""
     with open(fpath, encoding="utf-8") as file:
         return json.load(file)
 
 
 def write_json(obj: object, fpath: str) -> None:
-    """Write atomically: the file is whole or not there."""
+    """Write a JSON file atomically."""
     with atomic_path(fpath) as temporary:
         temporary.write_text(json.dumps(obj, indent=2) + "\n", encoding="utf-8")
 
 
 def read_image(path: str) -> Image.Image:
-    """An image as RGB; a file that is missing, no image or cut short is an InputError that names it."""
+    """Read an image as RGB; a missing, damaged or truncated file raises an InputError that names it."""
     try:
         with Image.open(path) as image:
             return image.convert("RGB")
@@ -97,7 +101,7 @@ def read_image(path: str) -> Image.Image:
 
 
 def set_random_seed(seed: int) -> None:
-    """Seed Python, NumPy and torch on all devices."""
+    """Seed the generators of Python, NumPy and torch, on all devices."""
     import torch
 
     random.seed(seed)
@@ -107,14 +111,14 @@ def set_random_seed(seed: int) -> None:
 
 
 def stream_seed(*parts: object) -> int:
-    """A seed below 2**32 that is a pure function of its parts, the same on every machine."""
+    """Return a seed below 2**32 that depends only on the parts and is the same on every machine."""
     text = "/".join(map(str, parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
 
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed Python's, NumPy's and torch's CPU generators for a block and put their states back afterwards."""
+    """Seed Python's, NumPy's and torch's CPU generators for a context, and restore their states at its end."""
     import torch
 
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
@@ -130,7 +134,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def collect_env_info() -> str:
-    """Versions and hardware, a line each."""
+    """Describe versions and hardware, one per line."""
     import torch
     import torchvision
 

@@ -1,4 +1,4 @@
-"""Checkpoints and parameter counts; nothing is ever unpickled beyond plain tensors and containers."""
+"""Checkpoints and parameter counts. Checkpoints are read without unpickling anything but tensors and containers."""
 
 import os
 import pickle
@@ -21,15 +21,18 @@ __all__ = [
 ]
 
 
-# Upstream Dassl's warm-up schedules keep the main schedule, and with it the optimiser, as objects in their state:
-# checkpoints of CoOp-style code hold these, and nothing else beyond tensors and containers.
-HARMLESS = (torch.optim.SGD, torch.optim.lr_scheduler.CosineAnnealingLR, defaultdict, dict)
+# In upstream Dassl the state of a warm-up schedule contains the main schedule and its optimiser as objects. Checkpoints
+# of CoOp-style code hold these objects beside tensors and containers; unpickling them runs no foreign code.
+SAFE_CLASSES = (torch.optim.SGD, torch.optim.lr_scheduler.CosineAnnealingLR, defaultdict, dict)
 
 
 def save_checkpoint(
     state: dict, save_dir: str, is_best: bool = False, remove_module_from_keys: bool = True, model_name: str = ""
 ) -> None:
-    """Write `state` to <save_dir>/model.pth.tar-<epoch> (or `model_name`) atomically and point `checkpoint` at it."""
+    """Save `state` atomically as <save_dir>/model.pth.tar-<epoch>, or `model_name`.
+
+    The file <save_dir>/checkpoint names the newest checkpoint.
+    """
     if remove_module_from_keys:
         weights = state["state_dict"]
         state["state_dict"] = OrderedDict((key.removeprefix("module."), value) for key, value in weights.items())
@@ -45,11 +48,15 @@ def save_checkpoint(
 
 
 def load_checkpoint(fpath: str) -> dict:
-    """Read a checkpoint onto the CPU; a file that is missing, damaged or holds code is an InputError."""
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        InputError: the file is missing or damaged, or it contains objects that are not safe to unpickle.
+    """
     if not os.path.exists(fpath):
         raise InputError(f"checkpoint '{fpath}' does not exist")
     try:
-        with torch.serialization.safe_globals(list(HARMLESS)):
+        with torch.serialization.safe_globals(list(SAFE_CLASSES)):
             return torch.load(fpath, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(f"checkpoint '{fpath}' cannot be read safely: {error}") from error
@@ -61,7 +68,7 @@ def resume_from_checkpoint(
     optimizer: torch.optim.Optimizer | None = None,
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
 ) -> int:
-    """Load the newest checkpoint of a folder into model, optimiser and scheduler; returns the epoch to go on with."""
+    """Load the newest checkpoint in a folder into model, optimiser and scheduler; return the epoch to continue with."""
     with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as file:
         checkpoint = load_checkpoint(os.path.join(fdir, file.readline().strip()))
     model.load_state_dict(checkpoint["state_dict"])
@@ -73,34 +80,34 @@ def resume_from_checkpoint(
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
-    """Load every weight whose name and shape fit; says what was left out."""
+    """Load the weights whose names and shapes match the model's; print how many did."""
     checkpoint = load_checkpoint(weight_path)
     weights = checkpoint.get("state_dict", checkpoint)
     own = model.state_dict()
     weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
-    own.update(fitting)
+    matching = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
+    own.update(matching)
     model.load_state_dict(own)
-    if not fitting:
-        print(f"Cannot load {weight_path}: no name and shape fits")
+    if not matching:
+        print(f"Cannot load {weight_path}: no weight has the name and shape of one in the model")
         return
-    print(f"Loaded {len(fitting)} of {len(weights)} weights from {weight_path}")
+    print(f"Loaded {len(matching)} of {len(weights)} weights from {weight_path}")
 
 
 def count_num_param(model: nn.Module | list) -> int:
-    """The number of parameters of a module, or of a list of parameter groups."""
+    """Count the parameters of a module, or of a list of parameter groups."""
     if isinstance(model, nn.Module):
         return sum(p.numel() for p in model.parameters())
     return sum(p.numel() for group in model for p in (group["params"] if isinstance(group, dict) else [group]))
 
 
 def open_all_layers(model: nn.Module) -> None:
-    """Train every layer."""
+    """Make all layers trainable and set training mode."""
     model.train().requires_grad_(True)
 
 
 def open_specified_layers(model: nn.Module, open_layers: str | list[str]) -> None:
-    """Train the named children only; the others are frozen and in evaluation mode."""
+    """Make only the named children trainable; freeze the others and set them to evaluation mode."""
     names = [open_layers] if isinstance(open_layers, str) else open_layers
     for name, child in model.named_children():
         child.train(name in names).requires_grad_(name in names)

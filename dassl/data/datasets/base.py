@@ -1,12 +1,14 @@
-"""A data set as lists of image paths with labels."""
+"""The base class of data sets: lists of image paths with labels."""
 
 import os
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from dassl.errors import InputError
+from dassl.errors import InputError, unknown_name
 
 
 class Datum:
@@ -27,15 +29,17 @@ class Datum:
         return f"Datum({self.impath!r}, label={self.label}, classname={self.classname!r})"
 
 
-def draw_per_class(items: list, count: int, label_of: Callable, rng=random, repeat: bool = False) -> list:
-    """Draw `count` items of each label with `rng.sample`, labels in the order of their first appearance.
+def draw_per_class(
+    items: list, count: int, label_of: Callable, rng: random.Random | ModuleType = random, repeat: bool = False
+) -> list:
+    """Draw `count` items of each label with `rng.sample`, in the order of the labels' first appearance.
 
-    A label with fewer items gives all it has, or, with `repeat`, a draw with repetition.
+    If a label has fewer items, all of them are taken; with `repeat`, `count` items are drawn with replacement.
     """
     by_label = defaultdict(list)
     for item in items:
         by_label[label_of(item)].append(item)
-    drawn = []
+    drawn: list = []
     for of_label in by_label.values():
         if len(of_label) >= count:
             drawn += rng.sample(of_label, count)
@@ -45,12 +49,17 @@ def draw_per_class(items: list, count: int, label_of: Callable, rng=random, repe
 
 
 class DatasetBase:
-    """Train, validation and test split, each a list of Datum."""
+    """A data set: training, validation and test images, each a list of Datum.
 
-    dataset_dir = ""
+    Attributes:
+        prompts: name of a prompt file, for methods that use one.
+        split: the split of the data set and its origin, for data sets that record them; else None.
+    """
+
+    dataset_dir: str | Path = ""
     domains: Sequence[str] = ()
-    prompts = ""  # name of a prompt file, for methods that use one
-    split = None  # where the split came from, for data sets that keep it
+    prompts = ""
+    split: Any = None
 
     def __init__(
         self,
@@ -63,8 +72,8 @@ class DatasetBase:
         self._train_u = train_u
         self._val = val
         self._test = test
-        self._lab2cname, self._classnames = self.get_lab2cname(train_x)
-        self._num_classes = self.get_num_classes(train_x)
+        self._lab2cname, self._classnames = self.get_lab2cname(train_x or [])
+        self._num_classes = self.get_num_classes(train_x or [])
 
     train_x = property(lambda self: self._train_x)
     train_u = property(lambda self: self._train_u)
@@ -75,8 +84,11 @@ class DatasetBase:
     num_classes = property(lambda self: self._num_classes)
 
     def test_of(self, which: str) -> tuple[list[Datum], list[str]]:
-        """Test images and class names of "base" or "new" classes, for data sets that can tell."""
-        raise InputError(f"the data set {type(self).__name__} cannot serve its {which} classes in a run on others")
+        """Return the test images and the class names of "base" or "new" classes; not all data sets support this."""
+        raise InputError(
+            f"the data set {type(self).__name__} cannot list the test images of its {which} classes, which this "
+            "protocol needs; override `test_of`, or use the few-shot protocol"
+        )
 
     @staticmethod
     def get_num_classes(data_source: list[Datum]) -> int:
@@ -84,23 +96,24 @@ class DatasetBase:
 
     @staticmethod
     def get_lab2cname(data_source: list[Datum]) -> tuple[dict[int, str], list[str]]:
-        """The mapping from label to class name, and the names in label order."""
+        """Return the mapping from labels to class names, and the names in label order."""
         mapping = {item.label: item.classname for item in data_source}
         return mapping, [mapping[label] for label in sorted(mapping)]
 
     def check_input_domains(self, source_domains: Sequence[str], target_domains: Sequence[str]) -> None:
         for domain in (*source_domains, *target_domains):
             if domain not in self.domains:
-                raise InputError(f"domain '{domain}' is not one of {list(self.domains)}")
+                raise unknown_name("domain", domain, self.domains)
 
     def split_dataset_by_label(self, data_source: list[Datum]) -> dict[int, list[Datum]]:
-        """Images by label, labels in the order of their first appearance."""
+        """Group images by label, in the order of the labels' first appearance."""
         by_label = defaultdict(list)
         for item in data_source:
             by_label[item.label].append(item)
         return by_label
 
     def split_dataset_by_domain(self, data_source: list[Datum]) -> dict[int, list[Datum]]:
+        """Group images by domain, in the order of the domains' first appearance."""
         by_domain = defaultdict(list)
         for item in data_source:
             by_domain[item.domain].append(item)
@@ -115,8 +128,8 @@ class DatasetBase:
     ) -> list[Datum] | list[list[Datum]]:
         """Draw `num_shots` images of each class from every list, with `rng.sample`.
 
-        A class with fewer images gives all it has, or, with `repeat`, a draw with repetition. `rng` is Python's
-        global generator by default, which is what CoOp-style code seeds. One list in, one list out.
+        See `draw_per_class` for classes with fewer images. The default `rng` is Python's global generator, which
+        CoOp-style code seeds. For a single list the result is a list, for several a list of lists.
         """
         if num_shots < 1:
             return data_sources[0] if len(data_sources) == 1 else list(data_sources)
@@ -127,7 +140,7 @@ class DatasetBase:
         return output[0] if len(output) == 1 else output
 
     def download_data(self, url: str, dst: str, from_gdrive: bool = True) -> None:
-        """Download an archive and unpack it beside itself."""
+        """Download an archive to `dst` and unpack it in the same folder."""
         from dassl.data.datasets.download import download, unpack
 
         os.makedirs(os.path.dirname(dst), exist_ok=True)

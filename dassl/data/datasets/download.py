@@ -1,4 +1,4 @@
-"""Fetches archives and unpacks them without leaving their folder."""
+"""Download archives and unpack them safely."""
 
 import shutil
 import tarfile
@@ -11,10 +11,10 @@ from dassl.utils import atomic_path
 
 
 def download(url: str, dst: str, from_gdrive: bool = False) -> None:
-    """Download a file; Google Drive links go through gdown, which resumes and shows progress.
+    """Download a file. Links to Google Drive are downloaded by gdown, which resumes and shows progress.
 
     Raises:
-        InputError: Google Drive did not give the file.
+        InputError: the download from Google Drive failed.
     """
     if from_gdrive:
         import gdown
@@ -23,20 +23,24 @@ def download(url: str, dst: str, from_gdrive: bool = False) -> None:
             gdown.download(url=url, output=dst, quiet=False, resume=True)
         except (OSError, gdown.exceptions.DownloadError, gdown.exceptions.FileURLRetrievalError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise InputError(f"'{url}' could not be downloaded ({reason}); fetch it by hand to '{dst}'") from error
+            raise InputError(f"'{url}' could not be downloaded ({reason}); download it by hand to '{dst}'") from error
         return
     with atomic_path(dst) as temporary, urllib.request.urlopen(url) as source, open(temporary, "wb") as target:
         shutil.copyfileobj(source, target)
 
 
 def unpack(archive: str, folder: str) -> None:
-    """Unpack a .zip or .tar(.gz) archive into a folder; members that would leave the folder are refused."""
+    """Unpack a .zip or .tar(.gz) archive into a folder.
+
+    Raises:
+        InputError: the archive has members outside the folder, or it cannot be unpacked safely.
+    """
     path, root = Path(archive), Path(folder).resolve()
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as file:
             for name in file.namelist():
                 if not (root / name).resolve().is_relative_to(root):
-                    raise InputError(f"archive '{archive}' has a member outside its folder: '{name}'; do not trust it")
+                    raise InputError(f"archive '{archive}' has a member outside its folder: '{name}'; do not use it")
             file.extractall(root)
         return
     try:
