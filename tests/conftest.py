@@ -7,7 +7,7 @@ import torch
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))  # the models of the tests are small
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,7 +19,7 @@ def own_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def shared():
     if not SHARED.is_dir():
-        pytest.skip("the folder ../shared with recorded numbers and images is not here")
+        pytest.skip(f"needs the recorded numbers and images in '{SHARED}', which are not part of the repository")
     return SHARED
 
 

@@ -283,10 +283,18 @@ def test_biomedclip_from_a_local_folder(command, tmp_path):
 
 
 def test_real_images(command, shared, tmp_path):
-    """Brain MR images: a split is made outside the read-only folder, a run goes to its end."""
-    code, _ = command("--trainer", "BiomedDPT", "--dataset", "btmri", "--shots", 16, *FAST, root=shared / "data")
+    """Brain MR images in a read-only folder: a split is made outside it, a run goes to its end."""
+    folder = tmp_path / "data" / "BTMRI"
+    folder.mkdir(parents=True)
+    (folder / "BTMRI").symlink_to(shared / "data" / "BTMRI" / "BTMRI")
+    folder.chmod(0o555)
+    try:
+        words = ["--trainer", "BiomedDPT", "--dataset", "btmri", "--shots", 16, *FAST]
+        code, _ = command(*words, root=folder.parent)
+        assert [path.name for path in folder.iterdir()] == ["BTMRI"]
+    finally:
+        folder.chmod(0o755)
     assert code == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["metrics"]["all"]["total"] == 144
     assert results["split"]["origin"] == "generated"
-    assert not (shared / "data" / "BTMRI" / "split_BTMRI.json").exists()
