@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from clip import Backbone
-from configs import Choice, available_datasets, build_cfg
+from configs import Choice, build_cfg, dataset_names
 from dassl.data.datasets import Datum
 from dassl.engine import TRAINER_REGISTRY, TrainerBase
 from dassl.errors import InputError
@@ -19,7 +19,7 @@ from trainers.linearprobe import COARSE
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("protocol", ["few_shot", "base2new"])
 def test_every_method_has_a_configuration_for_every_data_set(method, protocol):
-    for dataset in available_datasets():
+    for dataset in dataset_names():
         if protocol == "base2new" and TRAINER_REGISTRY.get(method).class_specific:
             with pytest.raises(InputError, match="has none for new ones"):
                 build_cfg(Choice(method, dataset=dataset, protocol=protocol))
@@ -50,7 +50,7 @@ def test_hyper_parameters_are_the_published_ones(facts, method, protocol):
     if protocol not in facts[method]:
         pytest.skip(f"no {protocol} settings of {method} were published")
     common, own = facts["common"], {**facts[method]["common"], **facts[method][protocol]}
-    for dataset in set(available_datasets()) - {"phantom"}:
+    for dataset in set(dataset_names()) - {"phantom"}:
         cfg = build_cfg(Choice(method, dataset=dataset, protocol=protocol))
         settings, fact = cfg.TRAINER[method.upper()], {**own, **own.get(dataset, {})}
         assert common["optimizer"] == cfg.OPTIM.NAME
