@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from configs.names import backbone_names, dataset_names, is_path, method_names, paper_datasets
 
 if TYPE_CHECKING:
-    from configs.build import Choice, admitted_methods, build_cfg, unread_by_all
+    from configs.build import Choice, admitted_methods, build_cfg
     from configs.declared import untrained_methods
+    from configs.keys import read_keys, unread
 
 __all__ = [
     "Choice",
@@ -18,14 +19,16 @@ __all__ = [
     "is_path",
     "method_names",
     "paper_datasets",
-    "unread_by_all",
+    "read_keys",
+    "unread",
     "untrained_methods",
 ]
 _MODULES = {
     "Choice": "build",
     "admitted_methods": "build",
     "build_cfg": "build",
-    "unread_by_all": "build",
+    "read_keys": "keys",
+    "unread": "keys",
     "untrained_methods": "declared",
 }
 

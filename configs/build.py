@@ -13,7 +13,7 @@ from configs import keys
 from configs.declared import is_method, why_unsupported
 from configs.default import default_cfg
 from configs.layers import Layer, file_layer, merge, method_layers, section_names
-from configs.names import DATASET_FILES, METHOD_FILES, PROJECT, PROTOCOLS, dataset_names, is_path
+from configs.names import DATASET_FILES, PROJECT, PROTOCOLS, dataset_names, is_path, method_file
 from dassl.config import clean_cfg
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -86,7 +86,7 @@ def admitted_methods(protocol: str, backbone: str, opts: Sequence[str] = ()) -> 
     """
     admitted = []
     for name in TRAINER_REGISTRY.registered_names():
-        if (METHOD_FILES / f"{name}.yaml").is_file():
+        if method_file(name).is_file():
             with contextlib.suppress(RefusedError):
                 choice = Choice(name, backbone=backbone, protocol=protocol, opts=list(opts), accept_unread=True)
                 build_cfg(choice)
@@ -130,16 +130,6 @@ def build_cfg(choice: Choice) -> CfgNode:
     return cfg
 
 
-def unread_by_all(choices: Iterable[Choice]) -> list[str]:
-    """The keys of KEY VALUE pairs that none of several runs reads; for a sweep, whose pairs are the same for all."""
-    left: set[str] | None = None
-    for choice in choices:
-        cfg = build_cfg(choice)
-        unread = set(keys.unread(choice.opts[::2], cfg))
-        left = unread if left is None else left & unread
-    return sorted(left or ())
-
-
 def _without_foreign_keys(layer: Layer) -> Layer:
     known = {key: value for key, value in layer.values.items() if key not in keys.FOREIGN}
     return layer if len(known) == len(layer.values) else Layer(layer.where, known)
@@ -149,7 +139,7 @@ def _sections(choice: Choice) -> list[Layer]:
     """The sections of the method's file that apply to a run; plain Dassl trainers need no file."""
     names = [] if choice.config_file else section_names(choice.protocol, choice.dataset, choice.shots)
     names += ["published"] if choice.published else []
-    has_file = (METHOD_FILES / f"{choice.trainer}.yaml").is_file()
+    has_file = method_file(choice.trainer).is_file()
     needs_file = is_method(choice.trainer) and not choice.config_file
     return method_layers(choice.trainer, names) if has_file or needs_file else []
 

@@ -11,7 +11,7 @@ import yaml
 from yacs.config import CfgNode
 
 from configs.default import default_cfg
-from configs.names import METHOD_FILES, PROTOCOLS, dataset_names
+from configs.names import PROTOCOLS, dataset_names, method_file
 from dassl.config import parse_yaml
 from dassl.errors import InputError, unknown_name
 
@@ -55,7 +55,7 @@ def method_layers(trainer: str, names: Iterable[str]) -> list[Layer]:
     Raises:
         InputError: the method has no file, or its file does not fit.
     """
-    path = METHOD_FILES / f"{trainer}.yaml"
+    path = method_file(trainer)
     if not path.is_file():
         raise InputError(f"{trainer} has no configuration: write '{path}' (see docs/ADDING_A_METHOD.md)")
     sections = {layer.where: layer for layer in sections_of(trainer)}
@@ -70,7 +70,7 @@ def section_names(protocol: str, dataset: str, shots: int) -> list[str]:
 
 def sections_of(trainer: str) -> list[Layer]:
     """All sections of a method's file."""
-    path = METHOD_FILES / f"{trainer}.yaml"
+    path = method_file(trainer)
     where = f"configuration file '{path}'"
     return _sections(path, trainer, _text(where, path))
 

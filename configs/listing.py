@@ -9,7 +9,7 @@ from tabulate import tabulate
 from clip import BACKBONE_REGISTRY
 from configs.declared import declared, is_method, why_unsupported
 from configs.default import default_cfg
-from configs.names import METHOD_FILES, PROTOCOLS, dataset_names
+from configs.names import PROTOCOLS, dataset_names, method_file
 from dassl.engine import TRAINER_REGISTRY
 
 YES, NO = "yes", "–"
@@ -37,12 +37,9 @@ def method_page(name: str) -> str:
     if is_method(name):
         rows = [(f"TRAINER.{name.upper()}.{key}", repr(default)) for key, default in declared(name).defaults.items()]
         parts.append(tabulate(rows, headers=["setting", "default"], tablefmt="github", disable_numparse=True))
-    path = METHOD_FILES / f"{name}.yaml"
+    path = method_file(name)
     if path.is_file():
-        where = path.relative_to(METHOD_FILES.parent.parent)
-        parts.append(
-            f"{where} (each section overrides those before it):\n\n{path.read_text(encoding='utf-8').rstrip()}"
-        )
+        parts.append(f"configs/trainers/{path.name}:\n\n{path.read_text(encoding='utf-8').rstrip()}")
     return "\n\n".join(parts)
 
 

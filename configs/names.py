@@ -38,6 +38,11 @@ def paper_datasets() -> tuple[str, ...]:
     return tuple(name for name in dataset_names() if _class_of(name) in of_paper)
 
 
+def method_file(method: str) -> Path:
+    """The file with a method's settings; it need not exist."""
+    return METHOD_FILES / f"{method}.yaml"
+
+
 def is_path(dataset: str) -> bool:
     """Whether the name of a data set is a path to a yaml file instead."""
     return "/" in dataset or "\\" in dataset or dataset.endswith((".yaml", ".yml"))

@@ -12,6 +12,7 @@ class BTMRI(FolderDataset):
     folder = "BTMRI"
     prompts = "btmri"
     drive_id = "1_lJLZRUmczqZqoN-dNqkAzGzmi4ONoU5"
+    in_paper = True
     classes = (
         "glioma tumor",
         "meningioma tumor",

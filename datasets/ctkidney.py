@@ -12,6 +12,7 @@ class CTKidney(FolderDataset):
     folder = "CTKidney"
     prompts = "ctkidney"
     drive_id = "1PBZ299k--mZL8JU7nhC1Wy8yEmlqmVDh"
+    in_paper = True
     classes = (
         "cyst kidney",
         "kidney stone",

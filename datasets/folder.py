@@ -29,12 +29,14 @@ class FolderDataset(DatasetBase):
         classes: class names in label order.
         prompts: name of the file in prompts/.
         drive_id: Google Drive id of the archive, "" where there is none.
+        in_paper: whether it is one of the data sets of the Biomed-DPT paper.
     """
 
     folder = ""
     classes: tuple[str, ...] = ()
     prompts = ""
     drive_id = ""
+    in_paper = False
 
     def __init__(self, cfg: CfgNode):
         self.dataset_dir = Path(cfg.DATASET.ROOT).expanduser() / self.folder

@@ -12,6 +12,7 @@ class OCTMNIST(FolderDataset):
     folder = "OCTMNIST"
     prompts = "octmnist"
     drive_id = "1mYZNWxbPxnnVvcwHQYybA8gdMzQAoOem"
+    in_paper = True
     classes = (
         "choroidal neovascularization",
         "diabetic macular edema",
