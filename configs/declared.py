@@ -34,14 +34,20 @@ _READS = {
 
 def is_method(trainer: str) -> bool:
     """Whether a trainer is a method with declared settings; anything else is a plain Dassl trainer."""
-    return hasattr(TRAINER_REGISTRY.get(trainer), "defaults")
+    cls = TRAINER_REGISTRY.get(trainer)
+    return hasattr(cls, "trainable_parameters") or hasattr(cls, "numbers")
+
+
+def default_settings(trainer: str) -> Mapping[str, Any]:
+    """The defaults of the node TRAINER.<NAME>; a plain Dassl trainer may have them too."""
+    return getattr(TRAINER_REGISTRY.get(trainer), "defaults", {})
 
 
 def declared(trainer: str) -> Declared:
     """What a method declares."""
     cls: Any = TRAINER_REGISTRY.get(trainer)
     return Declared(
-        cls.defaults,
+        default_settings(trainer),
         getattr(cls, "trainable_parameters", 0) or getattr(cls, "numbers", 0),
         getattr(cls, "closed_form", hasattr(cls, "fit")),
         getattr(cls, "reads", _READS.get(trainer, ())),

@@ -7,7 +7,7 @@ from yacs.config import CfgNode as CN
 
 import datasets  # noqa: F401 - registers the data sets
 import trainers  # noqa: F401 - registers the methods
-from configs.declared import declared, is_method
+from configs.declared import default_settings, is_method
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 
@@ -16,7 +16,7 @@ def default_cfg(trainer: str = "") -> CN:
     """A fresh copy of the default configuration; a plain Dassl `trainer` gets a node that takes every key."""
     cfg = _copied(_default_cfg(tuple(TRAINER_REGISTRY.registered_names())))
     if trainer and not is_method(trainer):
-        cfg.TRAINER[trainer.upper()] = CN(new_allowed=True)
+        cfg.TRAINER[trainer.upper()].set_new_allowed(True)
     return cfg
 
 
@@ -33,8 +33,8 @@ def _default_cfg(names: tuple[str, ...]) -> CN:
     cfg.DATASET.FOLDER = ""  # this key and the next two are read by the data set "Folder"
     cfg.DATASET.CLASSES = ()
     cfg.DATASET.PROMPTS = ""
-    for name in filter(is_method, names):
-        cfg.TRAINER[name.upper()] = CN(declared(name).defaults)
+    for name in names:
+        cfg.TRAINER[name.upper()] = CN(dict(default_settings(name)))
     return cfg
 
 

@@ -42,7 +42,7 @@ GENERAL: Keys = {
     **dict.fromkeys(("DATALOADER.NUM_WORKERS", "DATALOADER.REUSED_VIEWS")),
     **dict.fromkeys(("DATALOADER.TRAIN_X.SAMPLER", "DATALOADER.TRAIN_X.BATCH_SIZE")),
     **dict.fromkeys(("DATALOADER.TEST.SAMPLER", "DATALOADER.TEST.BATCH_SIZE")),
-    **dict.fromkeys(("TEST.EVALUATOR", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "TEST.NO_TEST")),
+    **dict.fromkeys(("TEST.EVALUATOR", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT")),
     **dict.fromkeys(("INPUT.INTERPOLATION", "INPUT.TRANSFORMS", "INPUT.NO_TRANSFORM")),
     "INPUT.RRCROP_SCALE": _one_of("INPUT.TRANSFORMS", "random_resized_crop"),
     "INPUT.CROP_PADDING": _one_of("INPUT.TRANSFORMS", "random_crop"),
@@ -58,7 +58,7 @@ GENERAL: Keys = {
     "DATASET.PROMPTS": FOLDER,
 }
 # Read by methods that learn something, and by those of them that take training steps.
-LEARNING: Keys = {"OPTIM.MAX_EPOCH": None, "RESUME": None, "TEST.FINAL_MODEL": None}
+LEARNING: Keys = dict.fromkeys(("OPTIM.MAX_EPOCH", "RESUME", "TEST.FINAL_MODEL", "TEST.NO_TEST"))
 STEPPING: Keys = {"TRAIN.PRINT_FREQ": None, "TRAIN.CHECKPOINT_FREQ": None}
 # Read by the framework's optimisers and schedules. A method whose `reads` names keys of OPTIM has an optimiser of its
 # own, which reads those keys instead.
