@@ -88,18 +88,8 @@ OF_OTHER_DATASETS = (
     "DATASET.VAL_PERCENT",
 )
 # Keys that other frameworks of the CoOp family know and that are not in the default configuration here.
-FOREIGN = frozenset(
-    (
-        "INPUT.GN_MEAN",
-        "INPUT.GN_STD",
-        "INPUT.RANDAUGMENT_N",
-        "INPUT.RANDAUGMENT_M",
-        "DATASET.STL10_FOLD",
-        "DATASET.CIFAR_C_TYPE",
-        "DATASET.CIFAR_C_LEVEL",
-        "DATASET.ALL_AS_UNLABELED",
-    )
-)
+FOREIGN = {"INPUT.GN_MEAN", "INPUT.GN_STD", "INPUT.RANDAUGMENT_N", "INPUT.RANDAUGMENT_M", "DATASET.STL10_FOLD"}
+FOREIGN |= {"DATASET.CIFAR_C_TYPE", "DATASET.CIFAR_C_LEVEL", "DATASET.ALL_AS_UNLABELED"}
 
 
 def readable(trainer: str, dataset: str) -> Keys:

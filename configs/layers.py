@@ -133,27 +133,46 @@ def _flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def merge(cfg: CfgNode, layer: Layer) -> None:
-    """Put the values of a layer into a configuration, in place.
+    """Put the values of a layer into a configuration, in place; an integer is accepted for a float.
 
     Raises:
         InputError: an unknown key, or a value of another type than the default.
     """
-    for key in layer.values:
-        check_known(cfg, key, layer.where)
+    floats = {}
+    for key, value in layer.values.items():
+        default = _setting(cfg, key, layer.where)
+        if value is None:
+            raise InputError(f"{layer.where}: {key} has no value")
+        if isinstance(default, float) and _is_integer(value):
+            floats[key] = float(value)
+    layer = Layer(layer.where, {**layer.values, **floats}) if floats else layer
     try:
         cfg.merge_from_other_cfg(layer.node)
     except (ValueError, AssertionError) as error:
         raise InputError(f"{layer.where}: {error}") from error
 
 
-def check_known(cfg: CfgNode, key: str, where: str) -> None:
-    """Raise an InputError where a configuration has no such key; it names the keys of the same node."""
+def _is_integer(value: Any) -> bool:
+    """Whether a value is an integer, or the text of one as in KEY VALUE pairs."""
+    return type(value) is int or (isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value) is not None)
+
+
+def _setting(cfg: CfgNode, key: str, where: str) -> Any:
+    """The value of a setting by its full key; None for a new key of a plain Dassl trainer.
+
+    Raises:
+        InputError: there is no such setting; the message names the keys of the same node.
+    """
     node: Any = cfg
     parts = key.split(".")
     for depth, part in enumerate(parts):
-        if isinstance(node, CfgNode) and node.is_new_allowed():
-            return
+        if isinstance(node, CfgNode) and node.is_new_allowed() and part not in node:
+            return None
         if not isinstance(node, CfgNode) or part not in node:
             known = [".".join([*parts[:depth], name]) for name in node] if isinstance(node, CfgNode) else [key]
             raise InputError(f"{where}: {unknown_name('configuration key', key, known)}")
         node = node[part]
+    if isinstance(node, CfgNode):
+        names = ", ".join(f"{key}.{name}" for name in node)
+        raise InputError(f"{where}: {key} is not a setting; its settings are {names}")
+    return node

@@ -102,6 +102,8 @@ def test_specific_sections_override_general_ones(method_file):
         ("base2new/busi: {OPTIM.LRR: 1.0}", "'base2new/busi': unknown configuration key 'OPTIM.LRR'. Did you mean"),
         ("base2new: {OPTIM.LR: high}", "section 'base2new': Type mismatch"),
         ("published: {N_CTX: 4.5}", "section 'published': Type mismatch"),
+        ("common: {OPTIM.LR: }", "section 'common': OPTIM.LR has no value"),
+        ("common: {DATALOADER.TEST: 3, DATALOADER.TEST.BATCH_SIZE: 3}", "DATALOADER.TEST is not a setting; its settings"),
         ("common: 3", "section 'common' must hold KEY: VALUE pairs"),
         ("- common", "must hold KEY: VALUE lines"),
         ("common: {OPTIM.LR: [}", "while parsing"),
@@ -149,6 +151,14 @@ def test_a_whole_file_replaces_the_method_but_for_published(tmp_path):
     assert (cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH, cfg.INPUT.INTERPOLATION) == (0.5, 10, "bilinear")
     assert cfg.TRAINER.BIOMEDDPT.L1_LAMBDA == 12.5
     assert build_cfg(Choice("BiomedDPT", published=True, **words)).TRAINER.BIOMEDDPT.TEXT_DROPOUT
+
+
+def test_an_integer_is_accepted_for_a_float_and_not_the_other_way_round(method_file):
+    method_file("common: {OPTIM.LR: 1}")
+    cfg = build_cfg(Choice("CoOp", opts=["OPTIM.WEIGHT_DECAY", "2"]))
+    assert [(type(value), value) for value in (cfg.OPTIM.LR, cfg.OPTIM.WEIGHT_DECAY)] == [(float, 1.0), (float, 2.0)]
+    with pytest.raises(InputError, match=r"command line: TRAINER\.COOP\.N_CTX 4\.5: Type mismatch"):
+        build_cfg(Choice("CoOp", opts=["TRAINER.COOP.N_CTX", "4.5"]))
 
 
 def test_files_are_read_as_text_in_utf8(method_file):
