@@ -103,7 +103,7 @@ def test_specific_sections_override_general_ones(method_file):
         ("base2new: {OPTIM.LR: high}", "section 'base2new': Type mismatch"),
         ("published: {N_CTX: 4.5}", "section 'published': Type mismatch"),
         ("common: {OPTIM.LR: }", "section 'common': OPTIM.LR has no value"),
-        ("common: {DATALOADER.TEST: 3, DATALOADER.TEST.BATCH_SIZE: 3}", "DATALOADER.TEST is not a setting; its settings"),
+        ("common: {DATALOADER.TEST: 3, DATALOADER.TEST.BATCH_SIZE: 3}", "DATALOADER.TEST is not a setting; its"),
         ("common: 3", "section 'common' must hold KEY: VALUE pairs"),
         ("- common", "must hold KEY: VALUE lines"),
         ("common: {OPTIM.LR: [}", "while parsing"),
