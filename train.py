@@ -68,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--model-dir", default="", help="folder of the trained model, for --eval-only")
     add("--load-epoch", type=int, help="the model after this many epochs, for --eval-only")
     add("--no-train", action="store_true", help="build everything, train nothing")
+    add("--accept-unread", action="store_true", help="accept KEY VALUE pairs that the method does not read")
     add("opts", nargs="*", metavar="KEY VALUE", help="settings by their configuration keys")
     return parser
 
@@ -135,6 +136,7 @@ def configuration(args: argparse.Namespace) -> tuple[Any, Run]:
         dataset_config_file=args.dataset_config_file,
         config_file=args.config_file,
         opts=args.opts,
+        accept_unread=args.accept_unread,
         **given,
     )
     if not given and not args.root and not args.dataset_config_file and "_" not in args.trainer:
@@ -151,6 +153,13 @@ def methods_for(protocol: str, backbone: str, opts: list[str]) -> list[str]:
     from configs import admitted_methods
 
     return admitted_methods(protocol, backbone, opts)
+
+
+def unread(keys: set[str], cfg) -> set[str]:
+    """Those of some configuration keys that a run does not read."""
+    from configs import unread
+
+    return set(unread(keys, cfg))
 
 
 def prepare(args: argparse.Namespace, claims: contextlib.ExitStack, wait: bool) -> Job | None:

@@ -1,36 +1,50 @@
-"""Builds the configuration of one run: defaults, data set, method, what differs per data set, then the command line."""
+"""Builds the configuration of a run: defaults, data set, method, what differs by section, then the command line."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from copy import copy
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
-import yaml
-from yacs.config import CfgNode as CN
+from yacs.config import CfgNode
 
-import datasets  # noqa: F401 - registers the data sets
-import trainers  # noqa: F401 - registers the methods
 from clip import BACKBONE_REGISTRY
-from dassl.config import clean_cfg, get_cfg_default, parse_yaml
+from configs import keys
+from configs.declared import is_method, why_unsupported
+from configs.default import default_cfg
+from configs.layers import Layer, file_layer, merge, method_layers, section_names
+from configs.names import DATASET_FILES, PROJECT, PROTOCOLS, dataset_names, is_path, method_file
+from dassl.config import clean_cfg
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import InputError, unknown_name
 
-FOLDER = Path(__file__).parent
-PROTOCOLS = ("few_shot", "base2new")
 DEFAULT_BACKBONE = "Tiny"
-DATA_FOLDER = FOLDER.parent / "data"
+SHARED_FILE = PROJECT / "configs" / "defaults.yaml"
+# What the fields of a choice set: in a file these keys have no effect.
+SET_BY_CHOICE = {"TRAINER.NAME", "MODEL.BACKBONE.NAME", "DATASET.NUM_SHOTS", "SEED", "PROTOCOL", "PUBLISHED"}
 
 
 class RefusedError(InputError):
-    """A method that has no meaning on a backbone, or under a protocol and its settings."""
+    """A method that cannot be used on a backbone, or under a protocol and its settings."""
 
 
 @dataclass
 class Choice:
-    """What a run is, in the everyday words of the command line; `build_cfg` turns it into a configuration."""
+    """A run in the words of the command line; `build_cfg` makes the configuration.
+
+    Attributes:
+        trainer: a method, or METHOD_BACKBONE.
+        backbone: "" for Tiny.
+        dataset: a name, or a path to a yaml file of one's own; the name of the data set is then that of the file.
+        protocol, shots, seed: few_shot or base2new; training images per class; seed of all random choices.
+        root: the data root; "" for data/ in the project.
+        published: apply the section `published` of the method.
+        dataset_config_file: the same as a path as `dataset`.
+        config_file: a whole CoOp-style file instead of the shared file and the method's own.
+        opts: KEY VALUE pairs, one after the other.
+        accept_unread: accept pairs that this run does not read, because they serve other runs of a sweep.
+    """
 
     trainer: str
     backbone: str = ""
@@ -43,9 +57,10 @@ class Choice:
     dataset_config_file: str = ""
     config_file: str = ""
     opts: list[str] = field(default_factory=list)
+    accept_unread: bool = False
 
-    def __post_init__(self):
-        """Resolve method_backbone and the default backbone, and check every name."""
+    def __post_init__(self) -> None:
+        """Resolve METHOD_BACKBONE, the default backbone and the data set's file, and check every name."""
         method, _, backbone = self.trainer.rpartition("_")
         if method and backbone in BACKBONE_REGISTRY:
             if self.backbone not in ("", backbone):
@@ -56,155 +71,109 @@ class Choice:
         BACKBONE_REGISTRY.get(self.backbone)
         if self.protocol not in PROTOCOLS:
             raise unknown_name("protocol", self.protocol, PROTOCOLS)
-        if not self.dataset_config_file and self.dataset not in available_datasets():
-            raise unknown_name("dataset", self.dataset, available_datasets())
-
-
-def available_datasets() -> list[str]:
-    return sorted(path.stem for path in (FOLDER / "datasets").glob("*.yaml"))
+        if is_path(self.dataset):
+            self.dataset_config_file = self.dataset_config_file or self.dataset
+        if self.dataset_config_file:
+            self.dataset = Path(self.dataset_config_file).stem
+        elif self.dataset not in dataset_names():
+            raise unknown_name("dataset", self.dataset, dataset_names())
 
 
 def admitted_methods(protocol: str, backbone: str, opts: Sequence[str] = ()) -> list[str]:
-    """The methods that work on a backbone under a protocol and settings, in the order of the README's table.
+    """The methods that can be used on a backbone under a protocol and settings, in the order of registration.
 
-    Registered methods without a configuration of their own, which need a --config-file, are not among them.
+    Registered methods without a file in configs/trainers/, which need a --config-file, are not among them.
     """
     admitted = []
     for name in TRAINER_REGISTRY.registered_names():
-        if (FOLDER / "trainers" / name).is_dir():
+        if method_file(name).is_file():
             with contextlib.suppress(RefusedError):
-                build_cfg(Choice(name, backbone=backbone, protocol=protocol, opts=list(opts)))
+                choice = Choice(name, backbone=backbone, protocol=protocol, opts=list(opts), accept_unread=True)
+                build_cfg(choice)
                 admitted.append(name)
     return admitted
 
 
-def build_cfg(choice: Choice) -> CN:
+def build_cfg(choice: Choice) -> CfgNode:
     """The frozen configuration of a run.
 
-    Later entries win: framework defaults; configs/datasets/<dataset>.yaml; configs/trainers/base.yaml;
-    <Method>/common.yaml; <Method>/<protocol>.yaml; <Method>/<dataset>.yaml; <Method>/<protocol>/<dataset>.yaml;
-    <Method>/published.yaml if asked for; the choice's own words (backbone, shots, seed, root); KEY VALUE pairs.
-    `config_file` takes the place of the method's files, `dataset_config_file` that of the data set's.
+    Later entries override earlier ones: framework defaults; configs/datasets/<dataset>.yaml; configs/defaults.yaml; the
+    sections of configs/trainers/<Method>.yaml in the order of `layers.section_names`; the fields of the choice
+    (backbone, shots, seed, root); KEY VALUE pairs. `config_file` replaces configs/defaults.yaml and the method's file,
+    except for its section `published`.
 
     Raises:
-        InputError: a file that is missing or does not fit, an unknown key, a value of the wrong type.
+        InputError: a file that is missing or does not fit, an unknown key, a value of the wrong type, a key without
+            effect in a section or a pair.
     """
-    cfg = default_cfg()
-    for path in _layers(choice):
-        _merge_file(cfg, path)
+    cfg = default_cfg(choice.trainer)
+    pairs = _pairs(choice.opts)
+    of_dataset = file_layer(Path(choice.dataset_config_file or DATASET_FILES / f"{choice.dataset}.yaml"))
+    of_method = file_layer(Path(choice.config_file or SHARED_FILE))
+    sections = _sections(choice)
+    own_files = [of_dataset] if choice.dataset_config_file else []
+    own_files += [of_method] if choice.config_file else []
+    for layer in (*map(_without_foreign_keys, (of_dataset, of_method)), *sections):
+        merge(cfg, layer)
+    _apply(cfg, choice)
+    for layer in pairs:
+        merge(cfg, layer)
+    DATASET_REGISTRY.get(cfg.DATASET.NAME)
+    _check_settings(cfg, choice.trainer)
+    for layer in sections:
+        keys.refuse_never_read(layer.where, layer.values, cfg, SET_BY_CHOICE)
+    _warn_of_unread(own_files, cfg)
+    if not choice.accept_unread:
+        keys.refuse_unread("command line", choice.opts[::2], cfg)
+    clean_cfg(cfg, choice.trainer)
+    cfg.freeze()
+    return cfg
+
+
+def _without_foreign_keys(layer: Layer) -> Layer:
+    known = {key: value for key, value in layer.values.items() if key not in keys.FOREIGN}
+    return layer if len(known) == len(layer.values) else Layer(layer.where, known)
+
+
+def _sections(choice: Choice) -> list[Layer]:
+    """The sections of the method's file that apply to a run; plain Dassl trainers need no file."""
+    names = [] if choice.config_file else section_names(choice.protocol, choice.dataset, choice.shots)
+    names += ["published"] if choice.published else []
+    has_file = method_file(choice.trainer).is_file()
+    needs_file = is_method(choice.trainer) and not choice.config_file
+    return method_layers(choice.trainer, names) if has_file or needs_file else []
+
+
+def _apply(cfg: CfgNode, choice: Choice) -> None:
     cfg.TRAINER.NAME = choice.trainer
     cfg.MODEL.BACKBONE.NAME = choice.backbone
-    cfg.DATASET.ROOT = choice.root or cfg.DATASET.ROOT or str(DATA_FOLDER)
+    cfg.DATASET.ROOT = choice.root or cfg.DATASET.ROOT or str(PROJECT / "data")
     cfg.DATASET.NUM_SHOTS = choice.shots
     cfg.SEED = choice.seed
     cfg.PROTOCOL = choice.protocol
     cfg.PUBLISHED = choice.published
     if choice.protocol == "base2new":
         cfg.DATASET.SUBSAMPLE_CLASSES = "base"
-    _merge_pairs(cfg, choice.opts)
-    DATASET_REGISTRY.get(cfg.DATASET.NAME)
-    backbone = BACKBONE_REGISTRY.get(cfg.MODEL.BACKBONE.NAME)
-    reason = TRAINER_REGISTRY.get(choice.trainer).why_unsupported(backbone, cfg)
-    if reason:
-        raise RefusedError(f"{choice.trainer} on {cfg.MODEL.BACKBONE.NAME}, {choice.protocol}: {reason}")
-    clean_cfg(cfg, choice.trainer)
-    cfg.freeze()
-    return cfg
 
 
-def default_cfg() -> CN:
-    """A fresh copy of the framework's defaults, this project's own keys, and a node of settings per method."""
-    return _copied(_default_cfg(tuple(TRAINER_REGISTRY.registered_names())))
-
-
-@lru_cache
-def _default_cfg(methods: tuple[str, ...]) -> CN:
-    cfg = get_cfg_default()
-    cfg.PROTOCOL = "few_shot"
-    cfg.PUBLISHED = False
-    cfg.FEATURES = "ahead"  # "ahead": features of a frozen image tower are encoded before the steps; "online": in them
-    cfg.FEATURE_PREC = "fp32"  # arithmetic of image features that are encoded ahead; the names of PREC
-    cfg.TEXT_PADDING = "longest"  # prompts padded to the "longest" of them, or to the backbone's "context" length
-    cfg.MODEL.BACKBONE.PATH = ""  # folder with the weights; "" for the backbone's own source
-    cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-    cfg.DATASET.FOLDER = ""  # the three keys of the data set "Folder"
-    cfg.DATASET.CLASSES = ()
-    cfg.DATASET.PROMPTS = ""
-    for name in methods:
-        cfg.TRAINER[name.upper()] = CN(TRAINER_REGISTRY.get(name).defaults)
-    return cfg
-
-
-def _copied(node: CN) -> CN:
-    """A copy of an unfrozen configuration; copy.deepcopy is slower, and a sweep makes hundreds."""
-    new = CN()
-    for key, value in node.items():
-        new[key] = _copied(value) if isinstance(value, CN) else copy(value)
-    return new
-
-
-def _layers(choice: Choice) -> Iterator[Path]:
-    yield Path(choice.dataset_config_file or FOLDER / "datasets" / f"{choice.dataset}.yaml")
-    if choice.config_file:
-        yield Path(choice.config_file)
-    else:
-        method = FOLDER / "trainers" / choice.trainer
-        yield FOLDER / "trainers" / "base.yaml"
-        own = [method / "common.yaml", method / f"{choice.protocol}.yaml"]
-        if not any(path.is_file() for path in own):
-            raise InputError(
-                f"{choice.trainer} has no configuration: write '{own[0]}' (see README, How to add a method)"
-            )
-        of_dataset = f"{choice.dataset}.yaml"
-        yield from filter(Path.is_file, [*own, method / of_dataset, method / choice.protocol / of_dataset])
-    published = FOLDER / "trainers" / choice.trainer / "published.yaml"
-    if choice.published and published.is_file():
-        yield published
-
-
-def _merge_file(cfg: CN, path: Path) -> None:
-    if not path.is_file():
-        raise InputError(f"configuration file '{path}' does not exist")
-    try:
-        content = _parsed(path.read_text(encoding="utf-8"))
-        if content is None:
-            raise InputError(f"configuration file '{path}' must hold KEY: VALUE lines")
-        _check_keys(cfg, content, str(path))
-        cfg.merge_from_other_cfg(content)
-    except (yaml.YAMLError, ValueError, KeyError, AssertionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"configuration file '{path}': {error}") from error
-
-
-@lru_cache
-def _parsed(text: str) -> CN | None:
-    """What a file says, None if it is no dictionary; a sweep reads the same ones hundreds of times."""
-    content = parse_yaml(text) or {}
-    return CN(content) if isinstance(content, dict) else None
-
-
-def _check_keys(cfg: CN, content: dict, source: str, prefix: str = "") -> None:
-    for key, value in content.items():
-        if key not in cfg:
-            known = [f"{prefix}{k}" for k in cfg]
-            raise InputError(f"{source}: {unknown_name('configuration key', f'{prefix}{key}', known)}")
-        if isinstance(value, dict) and isinstance(cfg[key], CN):
-            _check_keys(cfg[key], value, source, f"{prefix}{key}.")
-
-
-def _merge_pairs(cfg: CN, opts: list[str]) -> None:
+def _pairs(opts: Sequence[str]) -> list[Layer]:
     if len(opts) % 2:
         raise InputError(f"settings at the end of the command line come as KEY VALUE pairs; got {' '.join(opts)}")
-    for key, value in zip(opts[::2], opts[1::2], strict=True):
-        node = cfg
-        parts = key.split(".")
-        for depth, part in enumerate(parts):
-            if not isinstance(node, CN) or part not in node:
-                known = [".".join([*parts[:depth], k]) for k in node] if isinstance(node, CN) else [key]
-                raise InputError(f"command line: {unknown_name('configuration key', key, known)}")
-            node = node[part]
-        try:
-            cfg.merge_from_list([key, value])
-        except (ValueError, AssertionError) as error:
-            raise InputError(f"command line: {key} {value}: {error}") from error
+    pairs = zip(opts[::2], opts[1::2], strict=True)
+    return [Layer(f"command line: {key} {value}", {key: value}) for key, value in pairs]
+
+
+def _check_settings(cfg: CfgNode, trainer: str) -> None:
+    """Refuse settings that the method does not allow, and a method that the backbone or protocol does not allow."""
+    reason = why_unsupported(trainer, cfg)
+    if reason:
+        raise RefusedError(f"{trainer} on {cfg.MODEL.BACKBONE.NAME}, {cfg.PROTOCOL}: {reason}")
+
+
+def _warn_of_unread(files: Iterable[Layer], cfg: CfgNode) -> None:
+    """One warning that names the keys of whole files that have no effect."""
+    named = {key for layer in files for key in layer.values}
+    without_effect = named & (SET_BY_CHOICE | keys.FOREIGN) | set(keys.unread(named, cfg))
+    if without_effect:
+        listed = ", ".join(sorted(without_effect))
+        print(f"warning: keys of the configuration files that have no effect in this run: {listed}", file=sys.stderr)

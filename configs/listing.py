@@ -1,11 +1,15 @@
-"""What there is: the tables of methods, backbones and data sets that the command line prints and the README shows."""
+"""The lists that `train.py --list` prints: methods, backbones and data sets, or one method with its settings."""
+
+import inspect
 
 from tabulate import tabulate
 
 from clip import BACKBONE_REGISTRY
-from configs.build import PROTOCOLS, available_datasets, default_cfg
+from configs.declared import declared, is_method, why_unsupported
+from configs.default import default_cfg
+from configs.names import PROTOCOLS, dataset_names, method_file
 from dassl.engine import TRAINER_REGISTRY
-from trainers.registry import METHOD_REGISTRY
+from trainers.settings import describe
 
 YES, NO = "yes", "–"
 
@@ -13,42 +17,59 @@ YES, NO = "yes", "–"
 def everything() -> str:
     """All tables, as text."""
     return (
-        f"Methods (--trainer); numbers learned on BiomedCLIP with 4 classes and 16 shots:\n\n{method_table()}\n\n"
+        f"Methods (--trainer); trainable parameters on BiomedCLIP with 4 classes and 16 shots:\n\n{method_table()}\n\n"
         f"Backbones (--backbone):\n\n{backbone_table()}\n\n"
-        f"Data sets (--dataset): {', '.join(available_datasets())}; Folder for your own (README)\n\n"
+        f"Data sets (--dataset): {', '.join(dataset_names())}; or a yaml file of your own\n\n"
         f"Protocols (--protocol): {', '.join(PROTOCOLS)}"
     )
 
 
+def method_page(name: str) -> str:
+    """What one method is, its settings with their defaults, and its configuration file.
+
+    Raises:
+        InputError: there is no such method.
+    """
+    method = TRAINER_REGISTRY.get(name)
+    summary = inspect.cleandoc(method.__doc__ or "").partition("\n\n")[0]
+    parts = [name, summary]
+    if is_method(name):
+        header = [f"TRAINER.{name.upper()}.…", "type", "default", "allowed", "meaning"]
+        rows = describe(declared(name).Config)
+        parts.append(tabulate(rows, header, tablefmt="github", disable_numparse=True))
+    path = method_file(name)
+    if path.is_file():
+        parts.append(f"configs/trainers/{path.name}:\n\n{path.read_text(encoding='utf-8').rstrip()}")
+    return "\n\n".join(parts)
+
+
 def method_table() -> str:
-    """What each method learns, where it is from, how it was checked, what it works with."""
-    transformers = [name for name in BACKBONE_REGISTRY.registered_names() if BACKBONE_REGISTRY.get(name).image_tokens]
+    """What each method learns, its source, what it was verified against, and what it can be used with."""
+    names = BACKBONE_REGISTRY.registered_names()
+    transformers = [name for name in names if BACKBONE_REGISTRY.get(name).image_tokens]
     rows = []
-    for name in sorted(TRAINER_REGISTRY.registered_names(), key=str.lower):
-        if name not in METHOD_REGISTRY:  # a plain Dassl trainer, which has no row
-            continue
-        method = METHOD_REGISTRY.get(name)
+    for name in sorted(filter(is_method, TRAINER_REGISTRY.registered_names()), key=str.lower):
+        method = declared(name)
         backbones = admitted(name)
-        where = "all" if len(backbones) == len(BACKBONE_REGISTRY.registered_names()) else ", ".join(backbones)
+        where = "all" if len(backbones) == len(names) else ", ".join(backbones)
         where = "vision transformers" if backbones == transformers != admitted("ZeroShot") else where
         new = YES if admitted(name, "base2new") else NO
-        rows.append(
-            [
-                f"`{name}`",
-                method.learns,
-                f"{method.trainable_parameters:,}",
-                method.source,
-                method.verified_against,
-                where,
-                new,
-            ]
-        )
-    header = ["method", "what is learned", "numbers", "source", "checked against", "backbones", "base2new"]
+        count = f"{method.trainable_parameters:,}"
+        rows.append([f"`{name}`", method.learns, count, method.source, method.verified_against, where, new])
+    header = [
+        "method",
+        "what is learned",
+        "trainable parameters",
+        "source",
+        "verified against",
+        "backbones",
+        "base2new",
+    ]
     return tabulate(rows, headers=header, tablefmt="github", disable_numparse=True)
 
 
 def backbone_table() -> str:
-    """Backbones and the first sentence of their cards."""
+    """Backbones and the first line of their descriptions."""
     rows = []
     for name in BACKBONE_REGISTRY.registered_names():
         card = (BACKBONE_REGISTRY.get(name).__doc__ or "").strip().splitlines()[0]
@@ -62,6 +83,6 @@ def admitted(method: str, protocol: str = "few_shot") -> list[str]:
     cfg.PROTOCOL = protocol
     for name in BACKBONE_REGISTRY.registered_names():
         cfg.MODEL.BACKBONE.NAME = name
-        if not TRAINER_REGISTRY.get(method).why_unsupported(BACKBONE_REGISTRY.get(name), cfg):
+        if not why_unsupported(method, cfg):
             found.append(name)
     return found

@@ -12,7 +12,7 @@ class BTMRI(FolderDataset):
     folder = "BTMRI"
     prompts = "btmri"
     drive_id = "1_lJLZRUmczqZqoN-dNqkAzGzmi4ONoU5"
-    paper = True
+    in_paper = True
     classes = (
         "glioma tumor",
         "meningioma tumor",

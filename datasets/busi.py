@@ -12,7 +12,7 @@ class BUSI(FolderDataset):
     folder = "BUSI"
     prompts = "busi"
     drive_id = "1hB5M7wcAUTV9EtiYrijACoQ36R6VmQaa"
-    paper = True
+    in_paper = True
     classes = (
         "benign tumor",
         "malignant tumor",

@@ -12,7 +12,7 @@ class CHMNIST(FolderDataset):
     folder = "CHMNIST"
     prompts = "chmnist"
     drive_id = "1tyQiYQmqAGNaY4SCK_8U5vEbbaa1AD-g"
-    paper = True
+    in_paper = True
     classes = (
         "adipose tissue",
         "complex stroma",

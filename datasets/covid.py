@@ -12,7 +12,7 @@ class COVID_19(FolderDataset):
     folder = "COVID_19"
     prompts = "covid"
     drive_id = "1zMLN5q5e_tmH-deSZQiY4Xq0M1EqCrML"
-    paper = True
+    in_paper = True
     classes = (
         "covid lungs",
         "lung opacity lungs",

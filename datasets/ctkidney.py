@@ -12,7 +12,7 @@ class CTKidney(FolderDataset):
     folder = "CTKidney"
     prompts = "ctkidney"
     drive_id = "1PBZ299k--mZL8JU7nhC1Wy8yEmlqmVDh"
-    paper = True
+    in_paper = True
     classes = (
         "cyst kidney",
         "kidney stone",

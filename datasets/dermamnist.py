@@ -12,7 +12,7 @@ class DermaMNIST(FolderDataset):
     folder = "DermaMNIST"
     prompts = "dermamnist"
     drive_id = "1Jxd1-DWljunRDZ8fY80dl5zUMefriQXt"
-    paper = True
+    in_paper = True
     classes = (
         "actinic keratosis",
         "basal cell carcinoma",

@@ -29,7 +29,7 @@ class FolderDataset(DatasetBase):
         classes: class names in label order.
         prompts: name of the file in prompts/.
         drive_id: Google Drive id of the archive; "" for none.
-        paper: whether this is one of the data sets in the Biomed-DPT paper.
+        in_paper: whether this is one of the data sets in the Biomed-DPT paper.
     """
 
     dataset_dir: Path
@@ -37,7 +37,7 @@ class FolderDataset(DatasetBase):
     classes: tuple[str, ...] = ()
     prompts = ""
     drive_id = ""
-    paper = False
+    in_paper = False
 
     def __init__(self, cfg: CfgNode):
         self.dataset_dir = Path(cfg.DATASET.ROOT).expanduser() / self.folder

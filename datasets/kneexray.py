@@ -12,7 +12,7 @@ class KneeXray(FolderDataset):
     folder = "KneeXray"
     prompts = "kneexray"
     drive_id = "1DBVraYJmxy2UcQ_nGLYvTB2reITOm453"
-    paper = True
+    in_paper = True
     classes = (
         "healthy knee",
         "doubtful osteoarthritis",

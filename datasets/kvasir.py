@@ -12,7 +12,7 @@ class Kvasir(FolderDataset):
     folder = "Kvasir"
     prompts = "kvasir"
     drive_id = "1T_cqnNIjmGazNeg6gziarvCNWGsFEkRi"
-    paper = True
+    in_paper = True
     classes = (
         "dyed lifted polyps",
         "dyed resection margins",

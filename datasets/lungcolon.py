@@ -12,7 +12,7 @@ class LungColon(FolderDataset):
     folder = "LungColon"
     prompts = "lungcolon"
     drive_id = "1YIu5fqMXgyemisiL1L1HCvES2nVpCtun"
-    paper = True
+    in_paper = True
     classes = (
         "colon adenocarcinoma",
         "colon benign tissue",

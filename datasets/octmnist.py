@@ -12,7 +12,7 @@ class OCTMNIST(FolderDataset):
     folder = "OCTMNIST"
     prompts = "octmnist"
     drive_id = "1mYZNWxbPxnnVvcwHQYybA8gdMzQAoOem"
-    paper = True
+    in_paper = True
     classes = (
         "choroidal neovascularization",
         "diabetic macular edema",

@@ -12,7 +12,7 @@ class RETINA(FolderDataset):
     folder = "RETINA"
     prompts = "retina"
     drive_id = "18U-Gc22h5QryomNNzY4r4Qfrq52yf5EO"
-    paper = True
+    in_paper = True
     classes = (
         "diabetic retinopathy",
         "glaucoma",

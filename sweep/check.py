@@ -43,7 +43,8 @@ def check(plan: Iterable[Run], settings: Settings) -> dict[Kind, Configured]:
     """Build the configuration of every kind of runs once.
 
     Raises:
-        InputError: an unknown name, a bad setting, a data root that is not there, a pair that is refused.
+        InputError: an unknown name, a bad setting, a setting that no run reads, a data root that is not there, a pair
+            that is refused.
     """
     import train
 
@@ -52,6 +53,7 @@ def check(plan: Iterable[Run], settings: Settings) -> dict[Kind, Configured]:
             if key in OWN_WORDS:
                 raise InputError(f"{key} is the same for all runs of a sweep; use {OWN_WORDS[key]}")
     configured: dict[Kind, Configured] = {}
+    unread = set(settings.opts[::2])
     for run in plan:
         if run.kind in configured:
             continue
@@ -59,7 +61,10 @@ def check(plan: Iterable[Run], settings: Settings) -> dict[Kind, Configured]:
         root = Path(cfg.DATASET.ROOT).expanduser()
         if run.dataset != "phantom" and not root.is_dir():  # phantoms are made where they are missing
             raise InputError(f"data root '{root}' does not exist; name the folder that holds the data with --root")
+        unread = train.unread(unread, cfg)
         configured[run.kind] = Configured(tuple(_OWN_LINES.split(dump_cfg(cfg))), cfg.OPTIM.MAX_EPOCH)
+    if unread:
+        raise InputError(f"command line: no run of this sweep reads {', '.join(sorted(unread))}")
     return configured
 
 

@@ -82,6 +82,7 @@ class Settings:
         words += ["--root", self.root] if self.root else []
         words += ["--published"] if self.published else []
         words += ["--protocol", run.protocol, "--shots", str(max(run.shots, 1)), "--seed", str(run.seed)]
+        words += ["--accept-unread"] if self.opts else []  # the pairs serve all methods of the sweep
         return [*words, "--output-dir", str(run.folder(self.output)), *self.opts]
 
 

@@ -53,7 +53,7 @@ def build(phantom_root, tmp_path):
         folder.mkdir()
         words.setdefault("root", str(phantom_root))
         opts = ["DATALOADER.NUM_WORKERS", "0", "OUTPUT_DIR", str(folder), *map(str, opts)]
-        return build_trainer(build_cfg(Choice(trainer, shots=shots, opts=opts, **words)))
+        return build_trainer(build_cfg(Choice(trainer, shots=shots, opts=opts, accept_unread=True, **words)))
 
     return _build
 

@@ -2,20 +2,20 @@
 
 import pytest
 
-from configs import Choice, available_datasets, build_cfg
-from dassl.engine import TRAINER_REGISTRY
+from configs import Choice, build_cfg, dataset_names
 from dassl.errors import InputError
 from prompts import load_prompts
 from tests.registered import METHODS
 from trainers.linearprobe import COARSE
+from trainers.registry import METHOD_REGISTRY
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("protocol", ["few_shot", "base2new"])
 def test_every_method_has_a_configuration_for_every_data_set(method, protocol):
-    for dataset in available_datasets():
-        if protocol == "base2new" and TRAINER_REGISTRY.get(method).class_specific:
-            with pytest.raises(InputError, match="has none for new ones"):
+    for dataset in dataset_names():
+        if protocol == "base2new" and METHOD_REGISTRY.get(method).class_specific:
+            with pytest.raises(InputError, match="has none for new classes"):
                 build_cfg(Choice(method, dataset=dataset, protocol=protocol))
             continue
         cfg = build_cfg(Choice(method, dataset=dataset, protocol=protocol))
@@ -44,7 +44,7 @@ def test_hyper_parameters_are_the_published_ones(facts, method, protocol):
     if protocol not in facts[method]:
         pytest.skip(f"no {protocol} settings of {method} were published")
     common, own = facts["common"], {**facts[method]["common"], **facts[method][protocol]}
-    for dataset in set(available_datasets()) - {"phantom"}:
+    for dataset in set(dataset_names()) - {"phantom"}:
         cfg = build_cfg(Choice(method, dataset=dataset, protocol=protocol))
         settings, fact = cfg.TRAINER[method.upper()], {**own, **own.get(dataset, {})}
         assert common["optimizer"] == cfg.OPTIM.NAME

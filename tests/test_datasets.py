@@ -15,7 +15,7 @@ from dassl.utils import cache_dir
 from datasets.splits import Split, derived_folder, few_shot, make_split, read_split, subsample
 from tests.registered import DATASETS
 
-OFFICIAL = [cls for cls in DATASETS if cls.paper and cls.folder != "OCTMNIST"]
+OFFICIAL = [cls for cls in DATASETS if cls.in_paper and cls.folder != "OCTMNIST"]
 
 
 @pytest.fixture(scope="module")

@@ -89,10 +89,10 @@ def test_declared_names_are_the_registered_names(package, registry, decorator):
 
 def test_declarations_name_the_papers_datasets():
     found = declarations(PROJECT / "datasets", {"DATASET_REGISTRY.register"})
-    paper = {name for name, declaration in found.items() if declaration.constants.get("paper")}
+    paper = {name for name, declaration in found.items() if declaration.constants.get("in_paper")}
     assert len(paper) == 11
     classes = {name: DATASET_REGISTRY.get(name) for name in found}
-    assert paper == {name for name, cls in classes.items() if issubclass(cls, FolderDataset) and cls.paper}
+    assert paper == {name for name, cls in classes.items() if issubclass(cls, FolderDataset) and cls.in_paper}
     assert all(classes[name].drive_id for name in paper)
 
 

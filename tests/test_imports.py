@@ -51,7 +51,7 @@ def test_prompts_need_no_torch():
 
 def test_checking_settings_loads_neither_torchvision_nor_model_libraries():
     slow = {"torchvision", "timm", "open_clip", "transformers", "scipy.ndimage", "scipy.stats", "matplotlib"}
-    code = f"import sys, configs, sweep.__main__; print(sorted({slow} & sys.modules.keys()))"
+    code = f"import sys, configs.build, sweep.__main__; print(sorted({slow} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

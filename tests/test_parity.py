@@ -121,6 +121,7 @@ def recorded_trainer(method, golden, images_root, tmp_path, monkeypatch, feature
         root=str(images_root),
         dataset_config_file=str(images_root / "MR.yaml"),
         opts=[*map(str, opts), "DATALOADER.NUM_WORKERS", "0"],
+        accept_unread=True,
     )
     return build_trainer(build_cfg(choice)), run
 

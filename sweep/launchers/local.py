@@ -20,7 +20,7 @@ from sweep.run import Run, Settings
 
 # What a worker needs before its first run. The server that workers are forked from imports it once; nothing of it
 # starts threads or touches a GPU.
-PRELOAD = ["train", "configs", "trainers.stack", "dassl.engine", "sweep.launchers.worker"]
+PRELOAD = ["train", "configs.build", "trainers.stack", "dassl.engine", "sweep.launchers.worker"]
 PRELOAD += ["open_clip", "transformers", "tokenizers", "sklearn.metrics", "torchmetrics.functional.classification"]
 SECONDS_TO_END = 5
 
