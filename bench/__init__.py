@@ -1,1 +1,1 @@
-"""Measures what is computed once against the published way of computing it in every step."""
+"""Measures features computed once, compared with the published way of computing them in every step."""

@@ -1,7 +1,7 @@
-"""Times a run's parts in the published way and in this code base's, side by side: python -m bench
+"""Times the parts of a run, computed as published and as here: python -m bench
 
 reference: images encoded in every step, prompts and sentences padded to 256 tokens, nothing kept (the published way).
-default:   features ahead of the steps in large batches, prompts as long as the longest, three seeds side by side.
+default:   features ahead of the steps in large batches, prompts padded to the longest, three seeds in a stack.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    # A child begins with its parent's peak of memory: the model is made elsewhere.
+    # A child process inherits the peak memory of its parent: the model is made in another process.
     path = args.path or str(_in_own_process(random_model))
     with tempfile.TemporaryDirectory() as folder:
         memory = {

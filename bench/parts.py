@@ -86,7 +86,7 @@ class Bench:
         return self._seconds(lambda: lockstep.step({self.default: next(self._walks[self.default])}))
 
     def step_of_three(self) -> float:
-        """One step of three seeds side by side; per seed."""
+        """Seconds per seed of one step of a stack of three seeds."""
         return self._seconds(lambda: lockstep.step({run: next(self._walks[run]) for run in self.runs})) / 3
 
     def text_reference(self) -> float:

@@ -1,4 +1,4 @@
-"""Times the report and the dry run of 20,000 finished runs: python -m bench.sweep"""
+"""Times the report and the dry run over 20,000 finished runs: python -m bench.sweep"""
 
 import argparse
 import itertools
@@ -79,7 +79,7 @@ def make_tree(output: Path, backbones: int) -> int:
     runs = list(_runs(backbones))
     for run in runs:
         _finish(run, run.folder(output))
-    os.sync()  # or the disk is still busy when the clock runs
+    os.sync()  # otherwise the disk is still busy during the measurement
     return len(runs)
 
 
@@ -126,9 +126,9 @@ def _results(run: Run) -> str:
         **run.as_dict(),
         "variant": "clean",
         "metrics": metrics,
-        "learned_parameters": 512,
+        "trainable_parameters": 512,
         "loss_per_epoch": [round(draw(0, 1), 6) for _ in range(EPOCHS)],
-        "seconds": {"build": 1.0, "train_and_test": 9.0, "runs_side_by_side": 3},
+        "seconds": {"build": 1.0, "train_and_test": 9.0, "runs_in_stack": 3},
         "environment": {"torch": "2.14.1", "device": "cpu", "git_commit": 10 * "abcd", "git_changed_files": 0},
     }
     return json.dumps(results, indent=2)

@@ -1,4 +1,4 @@
-"""Small trees of results, made by hand."""
+"""Writes small trees of results."""
 
 from sweep.plan import run_for
 from sweep.run import write_results
@@ -29,8 +29,8 @@ def _write(output, run, metrics, more):
     folder = run.folder(output)
     folder.mkdir(parents=True)
     results = {
-        **run.as_dict(), "variant": "clean", "metrics": metrics, "learned_parameters": 512,
-        "seconds": {"build": 6.0, "train_and_test": 30.0, "runs_side_by_side": 1}, "environment": CPU, **more,
+        **run.as_dict(), "variant": "clean", "metrics": metrics, "trainable_parameters": 512,
+        "seconds": {"build": 6.0, "train_and_test": 30.0, "runs_in_stack": 1}, "environment": CPU, **more,
     }  # fmt: skip
     write_results(folder, results)
     return folder

@@ -1,4 +1,4 @@
-"""Reports of small result trees: what is shown, what is missing, and every format read back."""
+"""Reports of small result trees: numbers, missing runs, and every format."""
 
 import csv
 import re
@@ -67,10 +67,10 @@ def test_a_missing_run_is_counted_and_never_averaged_over(tree):
     assert cells(made, "accuracy_average")["CoOp"] == ["66.00 ± 12.71", "– (1)"]
     assert cells(made, "against_CoOp")["BiomedDPT"][1] == "– (1)"
     assert made.sections[0].missing == ["busi, CoOp, 4 shots: seed 2"]
-    assert made.facts[0] == ("runs", "17 complete, 1 started; 1 of the tables' runs missing")
+    assert made.facts[0] == ("runs", "17 complete, 1 started; 1 runs of the tables missing")
     # A seed that only one run has is missing everywhere else; --seeds leaves it out.
     few_shot(tree, "btmri", "CoOp", 1, 3, 61.0)
-    assert report(tree).facts[0][1].endswith("; 8 of the tables' runs missing")
+    assert report(tree).facts[0][1].endswith("; 8 runs of the tables missing")
     assert cells(report(tree), "accuracy_btmri")["BiomedDPT"] == ["– (1)", "– (1)"]
     assert cells(report(tree, seeds=(1, 2)), "accuracy_btmri")["BiomedDPT"][0].startswith("64.50")
 
@@ -82,19 +82,32 @@ def test_a_missing_run_is_counted_and_never_averaged_over(tree):
         ("[]", "cannot be used"),
         ('{"protocol": "few_shot"}', "'dataset' is missing"),
         (None, "its method is CoOp, its folder says BiomedDPT"),
-        ("percent", "720.0 is no percentage"),
     ],
 )
 def test_damaged_results_are_named_and_shown_as_missing(tree, text, reason, capsys):
     file = tree / "few_shot/btmri/Tiny/BiomedDPT/1shots/seed1/results.json"
     other = tree / "few_shot/btmri/Tiny/CoOp/1shots/seed1/results.json"
-    whole = file.read_text()
-    file.write_text(whole.replace("64.0", "720.0") if text == "percent" else text or other.read_text())
+    file.write_text(text or other.read_text())
     assert main(["report", str(tree), "--formats", "md"]) == 0
     assert cells(report(tree), "accuracy_btmri")["BiomedDPT"][0] == "– (1)"
     printed = capsys.readouterr().out
     assert "damaged: few_shot/btmri/Tiny/BiomedDPT/1shots/seed1: results.json" in printed
     assert reason in printed
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "more", "reason"),
+    [
+        (720.0, {}, "720.0 is no percentage"),
+        (72.0, {"variant": "../../clean"}, "'../../clean' is no name of a variant"),
+        (72.0, {"trainable_parameters": [512]}, "[512] is no number of parameters"),
+        (72.0, {"seconds": {"train_and_test": 1.0, "runs_in_stack": 0}}, "division by zero"),
+    ],
+)
+def test_impossible_values_are_damaged_results(tmp_path, accuracy, more, reason):
+    few_shot(tmp_path, "busi", "CoOp", 1, 1, accuracy, **more)
+    ((_, found),) = collect(tmp_path).damaged
+    assert reason in found
 
 
 def test_base_to_new_by_hand(tmp_path):
@@ -147,13 +160,24 @@ def test_restrictions(tree):
     assert cells(report(tree, seeds=(1, 2, 7)), "accuracy_busi")["CoOp"] == ["– (1)", "– (1)"]
 
 
-def test_a_method_that_learns_nothing_serves_wherever_its_run_lies(tmp_path):
-    """train.py run by hand puts it under the shots and seed of its command line."""
-    folder = few_shot(tmp_path, "busi", "ZeroShot", 1, 1, 55.0)
-    there = folder.parent.parent / "16shots" / "seed2"
-    there.parent.mkdir()
-    folder.rename(there)
-    assert cells(report(tmp_path), "accuracy_busi") == {"ZeroShot": ["55.00"]}
+def test_a_method_that_learns_nothing_is_known_by_its_folder(tmp_path):
+    """Not by its name; runs of it below other shots are not counted."""
+    for shots in (1, 4):
+        few_shot(tmp_path, "busi", "CoOp", shots, 1, 60.0)
+    few_shot(tmp_path, "busi", "NewMethod", 0, 1, 55.0)
+    few_shot(tmp_path, "busi", "NewMethod", 16, 2, 54.0)
+    made = report(tmp_path)
+    assert cells(made, "accuracy_busi") == {"NewMethod": ["55.00", "55.00"], "CoOp": ["60.00", "60.00"]}
+    assert made.sections[0].missing == []
+    assert cells(report(tmp_path, shots=(4,), seeds=(1,)), "accuracy_busi")["NewMethod"] == ["55.00"]
+
+
+def test_results_with_the_keys_of_earlier_versions_are_read(tmp_path):
+    seconds = {"build": 1.0, "train_and_test": 30.0, "runs_side_by_side": 3}
+    folder = few_shot(tmp_path, "busi", "CoOp", 1, 1, 60.0, seconds=seconds)
+    file = folder / "results.json"
+    file.write_text(file.read_text().replace("trainable_parameters", "learned_parameters"))
+    assert cells(report(tmp_path), "cost")["CoOp"] == ["1", "0.00", "11.0", "0.00", "512"]
 
 
 def test_a_run_whose_loss_diverged_is_read(tmp_path):
@@ -164,7 +188,7 @@ def test_a_run_whose_loss_diverged_is_read(tmp_path):
 
 def test_cost_shares_the_time_of_a_stack(tmp_path):
     for seed in (1, 2):
-        seconds = {"build": 600.0, "train_and_test": 6000.0, "runs_side_by_side": 2}
+        seconds = {"build": 600.0, "train_and_test": 6000.0, "runs_in_stack": 2}
         few_shot(tmp_path, "busi", "CoOp", 1, seed, 70.0, seconds=seconds, environment=GPU)
     few_shot(tmp_path, "busi", "BiomedDPT", 1, 1, 70.0, seconds={"build": 0, "train_and_test": 36.0})
     found = cells(report(tmp_path), "cost")

@@ -89,7 +89,7 @@ def test_only_the_test_images_count(tmp_path):
         (RUN.format(1), RESULT.replace("81.3", "91.3"), "is not 1396 of 1717"),
         (RUN.format(1), RESULT + "* accuracy: 81.4%\n", "2 values of accuracy"),
         ("BTMRI/CoOp/seed1/log.txt", RESULT, "its folders are not"),
-        ("BTMRI/shots_16/CoOp/rn50/seed1/log.txt", RESULT, "says no backbone"),
+        ("BTMRI/shots_16/CoOp/rn50/seed1/log.txt", RESULT, "does not end with a backbone"),
     ],
 )
 def test_what_is_unclear_is_refused(tmp_path, capsys, name, text, reason):
@@ -106,13 +106,13 @@ def test_several_configurations_or_attempts_are_refused(tmp_path, capsys):
     write(logs, RUN.format(1).replace("nctx4", "nctx16"))
     code, output = imported(logs)
     assert code == 2
-    assert "--config chooses" in capsys.readouterr().err
+    assert "choose with --config" in capsys.readouterr().err
     assert imported(logs, "--config", "nctx4_ctpend")[0] == 0
     assert len(list(output.rglob("COMPLETE"))) == 1
     write(logs, RUN.format(3))
     write(logs, RUN.format(3) + "-2025-01-01")
     assert imported(logs, "--config", "nctx4_ctpend")[0] == 2
-    assert "remove the logs of other attempts" in capsys.readouterr().err
+    assert "keep only the log of the attempt to import" in capsys.readouterr().err
 
 
 def test_another_result_is_not_overwritten(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The published averages: every number as in its source, and where they are compared."""
+"""The published averages: their numbers and sources, and when they are compared with ours."""
 
 import csv
 import json
@@ -6,8 +6,8 @@ import json
 import pytest
 
 from sweep.__main__ import PAPER_DATASETS
-from sweep.report.comparisons import published
 from sweep.report.csvfiles import wide_csv
+from sweep.report.published import published
 from tests.result_trees import base2new, few_shot
 from tests.test_report import cells, report
 
@@ -40,7 +40,7 @@ def test_every_number_is_that_of_the_source(shared):
     wanted = {ours(name): (None, value, "derived") for name, value in derived.items()}
     row = coop["base_to_novel_average_10_datasets"]["rows"]["BiomedCLIP"]
     wanted["ZeroShot"] = (row["base"], row["novel"], "printed")
-    assert by_method(known["base2new_without_busi"], "base", "new", "kind") == wanted
+    assert by_method(known["base2new_without_one_new_class"], "base", "new", "kind") == wanted
 
 
 def test_every_source_is_named(shared):
@@ -50,7 +50,7 @@ def test_every_source_is_named(shared):
     assert sources["biomed_dpt"] == dpt["few_shot_average_11_datasets_3_seeds"]["source"]
     assert sources["biomedcoop"] == coop["few_shot_average"]["source"]
     assert sources["overview"] == dpt["zero_shot_average"]["BiomedCLIP"]["source"]
-    rows = [*known["few_shot"], *known["base2new"], *known["base2new_without_busi"]]
+    rows = [*known["few_shot"], *known["base2new"], *known["base2new_without_one_new_class"]]
     assert {row["source"] for row in rows} == set(sources)
     assert all(row["kind"] == ("derived" if row["source"] == "derived" else "printed") for row in rows)
 
@@ -62,7 +62,7 @@ def test_differences_need_all_eleven_data_sets(tmp_path):
     made = report(tmp_path)
     assert cells(made, "published")["BiomedDPT"] == ["70.00 vs 73.51"]
     notes = next(table.notes for table in made.sections[0].tables if table.key == "published")
-    assert any("10 data sets are here, not those 11" in note for note in notes)
+    assert any("this report has 10 data sets, not those 11" in note for note in notes)
     few_shot(tmp_path, PAPER_DATASETS[-1], "BiomedDPT", 16, 1, 81.0, backbone="BiomedCLIP")
     base2new(tmp_path, PAPER_DATASETS[-1], "BiomedDPT", 1, 80.0, 60.0, backbone="BiomedCLIP")
     made = report(tmp_path)

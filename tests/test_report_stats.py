@@ -1,4 +1,4 @@
-"""The report's statistics, against SciPy and by hand."""
+"""The statistics of reports, compared with SciPy and with values computed by hand."""
 
 import itertools
 
@@ -35,7 +35,7 @@ def test_harmonic_mean_by_hand():
 
 
 def wilcoxon(differences):
-    """Alone, and beside samples that are treated in the same and in other ways."""
+    """The p value of one sample, alone and within a group of samples."""
     (alone,) = wilcoxon_of_all([differences])
     others = [[0.0], [1.0, 1.0, -2.0], [-d for d in differences], [1.0, 2.0, 4.0]]
     assert wilcoxon_of_all([*others, differences])[-1] == pytest.approx(alone)
@@ -43,7 +43,7 @@ def wilcoxon(differences):
 
 
 def all_signs(differences):
-    """The exact two-sided p by its definition: the share of all signs whose rank sum is as far from its mean."""
+    """The exact two-sided p by definition: the share of sign combinations with a rank sum as far from the mean."""
     ranks = scipy_stats.rankdata(np.abs(differences))
     middle, found = ranks.sum() / 2, ranks[np.array(differences) > 0].sum()
     sums = [

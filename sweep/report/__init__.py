@@ -1,1 +1,1 @@
-"""Reports of finished runs: tables, significance, curves; reads result files only, and no log of its own runs."""
+"""Reports of finished runs: tables, significance tests and curves. Reads result files only, never loads a model."""

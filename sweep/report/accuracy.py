@@ -1,14 +1,14 @@
-"""Tables of accuracy, macro-F1 and calibration: averages over data sets and every data set by itself."""
+"""Tables of accuracy, macro-F1 and calibration error: averages over data sets, and each data set by itself."""
 
 from collections.abc import Sequence
 
 from sweep.report.collect import Record
 from sweep.report.grid import Grid, metric
+from sweep.report.published import one_new_class
 from sweep.report.stats import Value, harmonic, over_seeds
 from sweep.report.tables import Table, mark_best, mean_cell, shots_label
 
 NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "expected calibration error"}
-ONE_CLASS = "busi"  # three classes, so one new class: every image of it is right by construction
 
 
 def h_of_run(record: Record) -> float | None:
@@ -16,7 +16,7 @@ def h_of_run(record: Record) -> float | None:
 
 
 def h_of_averages(grid: Grid, method: str, datasets: Sequence[str], shots: int) -> Value:
-    """H of the two averages as shown; its interval is over the seeds' H of the seeds' averages."""
+    """H of the two averages; its interval is that of the H of each seed's averages."""
     base, new = (grid.averages(method, datasets, shots, metric(part, "accuracy")) for part in ("base", "new"))
     seeds = over_seeds([harmonic(*pair) for pair in zip(base, new, strict=True)], grid.missing(method, datasets, shots))
     if seeds.mean is None:
@@ -25,62 +25,70 @@ def h_of_averages(grid: Grid, method: str, datasets: Sequence[str], shots: int) 
 
 
 def metric_tables(grid: Grid) -> list[Table]:
-    """Of each metric the averages, where there are several data sets, then each data set."""
-    make = _few_shot_tables if grid.protocol == "few_shot" else _base2new_tables
-    return [table for name in NAMES for table in make(grid, name)]
-
-
-def _few_shot_tables(grid: Grid, name: str) -> list[Table]:
-    pick, columns = metric("all", name), [shots_label(k) for k in grid.shots]
+    """For each metric the averages, where there are several data sets, then each data set."""
     tables = []
-    if len(grid.datasets) > 1:
-        rows = {m: [grid.average(m, grid.datasets, k, pick) for k in grid.shots] for m in grid.methods}
-        tables.append(_table(name, "average", f"average over {len(grid.datasets)} data sets", columns, rows))
-    for dataset in grid.datasets:
-        rows = {m: [grid.cell(m, dataset, k, pick) for k in grid.shots] for m in grid.methods}
-        tables.append(_table(name, dataset, dataset, columns, rows))
+    for name in NAMES:
+        for shots in table_shots(grid):
+            tables += _averages(grid, name, shots)
+            tables += [dataset_table(grid, name, dataset, shots) for dataset in grid.datasets]
     return tables
+
+
+def table_shots(grid: Grid) -> tuple[int | None, ...]:
+    """The shots that have tables of their own: each for base-to-new; for few-shot, None: one table has them all."""
+    return (None,) if grid.protocol == "few_shot" else grid.shots
 
 
 def averaged(grid: Grid) -> dict[str, tuple[str, ...]]:
-    """The data sets that averages are taken over: all, and for base-to-new also " without busi"."""
+    """The data sets that averages are taken over: all, and for base-to-new also those without the one new class."""
     if len(grid.datasets) == 1:
         return {}
-    if grid.protocol == "few_shot" or ONE_CLASS not in grid.datasets:
+    left_out = one_new_class()
+    if grid.protocol == "few_shot" or left_out not in grid.datasets:
         return {"": grid.datasets}
-    return {"": grid.datasets, f" without {ONE_CLASS}": tuple(name for name in grid.datasets if name != ONE_CLASS)}
+    return {"": grid.datasets, f" without {left_out}": tuple(name for name in grid.datasets if name != left_out)}
 
 
-def _base2new_tables(grid: Grid, name: str) -> list[Table]:
-    return [table for shots in grid.shots for table in _base2new_tables_at(grid, name, shots)]
+def dataset_table(grid: Grid, name: str, dataset: str, shots: int | None) -> Table:
+    """The table of a metric on one data set: methods by shots, or by base, new and H for one number of shots."""
+    if shots is None:
+        pick, columns = metric("all", name), [shots_label(k) for k in grid.shots]
+        rows = {m: [grid.cell(m, dataset, k, pick) for k in grid.shots] for m in grid.methods}
+        return _table(name, dataset, dataset, columns, rows)
+    picks = {part: metric(part, name) for part in ("base", "new")} | ({"H": h_of_run} if name == "accuracy" else {})
+    rows = {m: [grid.cell(m, dataset, shots, pick) for pick in picks.values()] for m in grid.methods}
+    return _table(name, f"{dataset}_{shots}", f"{dataset}{_at(shots)}", list(picks), rows)
 
 
-def _base2new_tables_at(grid: Grid, name: str, shots: int) -> list[Table]:
-    tables = []
-    at = f", {shots_label(shots)}" if shots else ""
-    with_h = name == "accuracy"
-    columns = ["base", "new", *(["H of the averages", "mean of the data sets' H"] if with_h else [])]
-    for which, datasets in averaged(grid).items():
-        rows = {}
-        for method in grid.methods:
-            cells = [grid.average(method, datasets, shots, metric(part, name)) for part in ("base", "new")]
-            if with_h:
-                cells.append(h_of_averages(grid, method, datasets, shots))
-                cells.append(grid.average(method, datasets, shots, h_of_run))
-            rows[method] = cells
-        title = f"average over {len(datasets)} data set{'s' * (len(datasets) > 1)}{which}{at}"
-        tables.append(_table(name, f"average{which.replace(' ', '_')}_{shots}", title, columns, rows))
-        if with_h and ONE_CLASS in datasets:
-            tables[-1].notes.append("busi has a single new class: accuracy there is 100 % by construction.")
-    for dataset in grid.datasets:
-        rows = {}
-        for method in grid.methods:
-            rows[method] = [grid.cell(method, dataset, shots, metric(part, name)) for part in ("base", "new")]
-            if with_h:
-                rows[method].append(grid.cell(method, dataset, shots, h_of_run))
-        columns = ["base", "new", *(["H"] if with_h else [])]
-        tables.append(_table(name, f"{dataset}_{shots}", f"{dataset}{at}", columns, rows))
-    return tables
+def _averages(grid: Grid, name: str, shots: int | None) -> list[Table]:
+    make = _few_shot_average if shots is None else _base2new_average
+    return [make(grid, name, which, datasets, shots) for which, datasets in averaged(grid).items()]
+
+
+def _few_shot_average(grid: Grid, name: str, which: str, datasets: Sequence[str], _: None) -> Table:
+    pick, columns = metric("all", name), [shots_label(k) for k in grid.shots]
+    rows = {m: [grid.average(m, datasets, k, pick) for k in grid.shots] for m in grid.methods}
+    return _table(name, "average", f"average over {len(datasets)} data sets{which}", columns, rows)
+
+
+def _base2new_average(grid: Grid, name: str, which: str, datasets: Sequence[str], shots: int) -> Table:
+    columns, rows = ["base", "new"], {}
+    for method in grid.methods:
+        rows[method] = [grid.average(method, datasets, shots, metric(part, name)) for part in columns]
+        if name == "accuracy":
+            rows[method].append(h_of_averages(grid, method, datasets, shots))
+            rows[method].append(grid.average(method, datasets, shots, h_of_run))
+    if name == "accuracy":
+        columns = [*columns, "H of the averages", "mean of the data sets' H"]
+    about = f"average over {len(datasets)} data set{'s' * (len(datasets) > 1)}{which}{_at(shots)}"
+    table = _table(name, f"average{which.replace(' ', '_')}_{shots}", about, columns, rows)
+    if name == "accuracy" and one_new_class() in datasets:
+        table.notes.append(f"{one_new_class()} has a single new class: accuracy there is 100 % by construction.")
+    return table
+
+
+def _at(shots: int) -> str:
+    return f", {shots_label(shots)}" if shots else ""
 
 
 def _table(name: str, key: str, about: str, columns: list[str], values: dict[str, list[Value]]) -> Table:

@@ -1,4 +1,4 @@
-"""From collected runs to a report: its sections with their tables, curves and what is missing."""
+"""Makes a report of collected runs: sections with facts, missing runs, tables and curves."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,15 +15,15 @@ from sweep.report.tables import Report, Section
 PACKAGES = ("python", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "numpy")
 NOTES = (
     "Accuracy, macro-F1 and expected calibration error are in percent of the test images: mean ± half of the 95 % "
-    "interval over seeds (Student's t). Methods that learn nothing give the same numbers for every seed and shots: one "
-    "run serves all columns, and has no interval. The best mean of each column is marked.",
-    "– is missing; the number behind it says how many runs are not there. A mean is shown only where all of its runs "
-    "are. An average over data sets is the mean over seeds of the seeds' averages, and so is its interval.",
+    "interval over seeds (Student's t). Methods that learn nothing give the same numbers for all seeds and shots: one "
+    "run fills all columns and has no interval. The best mean of each column is marked.",
+    "A dash (–) is a missing value, followed by the number of missing runs. A mean is shown only if all of its runs "
+    "are complete. An average over data sets is taken per seed; its mean and interval are over these averages.",
 )
 
 
 def build_report(found: Collected, curves: Iterable[tuple[Grid, list[Curve]]], title: str) -> Report:
-    """The report of what was collected: a section for each grid, with its curves."""
+    """The report of the collected runs, with a section for each grid."""
     sections = [_section(grid, found, drawn) for grid, drawn in curves]
     records = list(found.records.values())
     missing = sum(section.missing_runs for section in sections)
@@ -34,21 +34,21 @@ def build_report(found: Collected, curves: Iterable[tuple[Grid, list[Curve]]], t
         counts += f", {len(found.damaged)} damaged"
     about = _facts(records)
     for section in sections:
-        # What holds for the whole report is said once.
+        # A fact that holds for the whole report is stated once.
         section.facts = [fact for fact in section.facts if fact not in about]
-    facts = [("runs", f"{counts}; {missing} of the tables' runs missing"), *about]
+    facts = [("runs", f"{counts}; {missing} runs of the tables missing"), *about]
     return Report(title, facts, list(NOTES), [reason for _, reason in found.damaged], sections)
 
 
 def _section(grid: Grid, found: Collected, curves: list[Curve]) -> Section:
     expected = grid.expected()
     missing = [run for run in expected if run not in grid.records]
-    beside, why_not = published_tables(grid)
+    compared, why_not = published_tables(grid)
     metrics = metric_tables(grid)
     tables = [table for table in metrics if not table.detail]
-    # Averages first, and what compares averages right after them.
+    # The averages come first, then their comparison with the published ones.
     averages = sum(table.key.startswith("accuracy_average") for table in tables)
-    tables[averages:averages] = beside
+    tables[averages:averages] = compared
     tables += [*significance_tables(grid), *(table for table in metrics if table.detail), cost_table(grid)]
     if why_not:
         tables[0].notes += why_not
@@ -77,11 +77,11 @@ def _summary(missing: Sequence) -> list[str]:
 
 
 def _facts(records: Sequence[Record]) -> list[tuple[str, str]]:
-    """When, with what and on what the results were made, as the results themselves say."""
+    """Dates, versions, code and devices of the results, as stated in their files."""
     if not records:
         return []
     first, last = (datetime.fromtimestamp(f(r.finished for r in records), UTC) for f in (min, max))
-    facts = [("finished", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC (dates of the completion markers)")]
+    facts = [("finished", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC (when the runs were completed)")]
     environments = Counter(record.environment for record in records)
     known = [(dict(environment), n) for environment, n in environments.items() if environment]
     versions = [f"{name} {shown}" for name in PACKAGES if (shown := _distinct(e.get(name) for e, _ in known))]

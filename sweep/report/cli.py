@@ -22,23 +22,27 @@ FORMATS = ("md", "csv", "tex", "html", "png", "pdf")
 
 
 def add_parsers(subparsers) -> None:
-    """Add the two commands; each sets `work`, a function of the parsed arguments."""
-    about = "print and write the tables and curves of an output folder's complete runs"
+    """Add the two commands; each sets the default `work` to a function of the parsed arguments."""
+    about = "print and write tables and curves of the complete runs of an output folder"
     add = _parser(subparsers, "report", about, report)
     add("output", type=Path, help="root of the run folders")
-    add("--to", type=Path, help="where the files go (default: OUTPUT/report)")
-    add("--formats", type=words, default=FORMATS, help=f"of {','.join(FORMATS)} (default: all)")
-    add("--protocol", type=words, help="few_shot, base2new (default of this and the following: everything found)")
+    add("--to", type=Path, help="folder of the files (default: OUTPUT/report)")
+    add("--formats", type=words, default=FORMATS, help=f"some of {','.join(FORMATS)} (default: all)")
+    add(
+        "--protocol",
+        type=words,
+        help="few_shot, base2new (default of this and of the following options: everything found)",
+    )
     for name in ("--datasets", "--methods", "--backbone"):
         add(name, type=words)
     for name in ("--shots", "--seeds"):
         add(name, type=numbers)
     about = "turn log.txt files of CoOp-style code into result folders, marked as imported"
     add = _parser(subparsers, "import", about, import_logs)
-    add("logs", type=Path, help="the code's output folder: …/<DATASET>/shots_K/<TRAINER>/<config>/seedS/log.txt")
+    add("logs", type=Path, help="output folder of that code: …/<DATASET>/shots_K/<TRAINER>/<config>/seedS/log.txt")
     add("--output", type=Path, default=Path("output_imported"), help="root of the result folders")
-    add("--backbone", default="", help="of trainers whose names do not end with _<backbone>")
-    add("--config", default="", help="only folders of this configuration, where there are several")
+    add("--backbone", default="", help="the backbone of trainers whose names do not end with _<backbone>")
+    add("--config", default="", help="import only folders of this configuration")
 
 
 def _parser(subparsers, name: str, about: str, work):
@@ -58,14 +62,16 @@ def report(args: argparse.Namespace) -> None:
     chosen = (args.protocol, args.backbone, args.datasets, args.methods, args.shots, args.seeds)
     selection = Selection(*chosen)
     to = args.to or args.output / "report"
-    # The page embeds the pictures.
+    # The HTML page embeds the pictures.
     pictures = {*args.formats, *(["png"] if "html" in args.formats else [])} & {"png", "pdf"}
     with Drawing(sorted(pictures)) as drawing:
         found = collect(args.output, selection)
         if not found.records:
             what = "of what was asked for " if any(chosen) else ""
             damaged = "".join(f"\n{reason}" for _, reason in found.damaged)
-            raise InputError(f"'{args.output}' has no complete run {what}({len(found.started)} started){damaged}")
+            raise InputError(
+                f"'{args.output}' has no complete run {what}({len(found.started)} started, not complete){damaged}"
+            )
         curves = [(grid, accuracy_curves(grid)) for grid in grids(found, selection)]
         for grid, drawn in curves:
             drawing.start(drawn, to / "curves" / grid.key)
@@ -81,7 +87,7 @@ def report(args: argparse.Namespace) -> None:
 
 
 def write_tables(made: Report, records: Sequence, to: Path, formats: Sequence[str]) -> None:
-    """Write a report's tables, in the formats that are text."""
+    """Write the tables of a report in those of the formats that are text."""
     if "md" in formats:
         _write(to / "report.md", markdown(made))
     if "csv" in formats:
@@ -97,7 +103,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def import_logs(args: argparse.Namespace) -> int:
-    """Import logs; returns 2 where one was refused, after importing the others."""
+    """Import logs; where some were refused, an InputError lists them after the others were imported."""
     from sweep.report.imported import import_folder
 
     if not args.logs.is_dir():

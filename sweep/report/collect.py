@@ -1,4 +1,4 @@
-"""Finds the complete runs of an output folder and reads what a report needs of them."""
+"""Finds the complete runs of an output folder and reads what a report needs of their results."""
 
 import json
 import os
@@ -9,16 +9,17 @@ from pathlib import Path
 
 import orjson
 
-from sweep.plan import PROTOCOLS, UNTRAINED, run_for
+from sweep.plan import PROTOCOLS
 from sweep.run import MARKER, RESULTS_FILE, Run
 
 METRICS = ("accuracy", "macro_f1", "ece", "auroc")
 NUMBERED = re.compile(r"(\d+)shots|seed(\d+)")
+VARIANT = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What a report is restricted to; None for everything found."""
+    """What a report is restricted to; None takes everything."""
 
     protocols: tuple[str, ...] | None = None
     backbones: tuple[str, ...] | None = None
@@ -28,23 +29,28 @@ class Selection:
     seeds: tuple[int, ...] | None = None
 
     def takes(self, run: Run) -> bool:
-        """Whether a run belongs to it; what learns nothing has neither shots nor seed."""
+        """Whether the run is selected. A method that learns nothing has neither shots nor seeds to select by."""
         asked = [(self.protocols, run.protocol), (self.backbones, run.backbone)]
         asked += [(self.datasets, run.dataset), (self.methods, run.method)]
-        if run.method not in UNTRAINED:
+        if not learns_nothing(run):
             asked += [(self.shots, run.shots), (self.seeds, run.seed)]
         return all(wanted is None or value in wanted for wanted, value in asked)
 
 
+def learns_nothing(run: Run) -> bool:
+    """Whether the run is of a method that learns nothing: its folder is `0shots`."""
+    return run.shots == 0
+
+
 @dataclass(slots=True)
 class Record:
-    """A complete run: metrics in percent by the classes they are of ("all", or "base" and "new")."""
+    """A complete run, with its metrics in percent by part of the classes ("all", or "base" and "new")."""
 
     run: Run
     variant: str
     metrics: dict[str, dict[str, float | None]]
-    finished: float  # seconds since 1970, of the marker
-    seconds: float | None = None  # its share of the machine's time
+    finished: float  # when the marker was written, in seconds since 1970
+    seconds: float | None = None  # wall time; a run trained in a stack has an equal part of the stack's
     parameters: int | None = None
     environment: tuple[tuple[str, object], ...] = ()
     imported: str = ""
@@ -59,17 +65,25 @@ class Record:
 
 @dataclass
 class Collected:
-    """The complete runs, the runs that were only started, and what could not be read, with the reason."""
+    """The complete runs, the runs that were started but not completed, and the damaged ones with the reason."""
 
     records: dict[tuple[str, Run], Record] = field(default_factory=dict)  # by variant and run
     started: list[Run] = field(default_factory=list)
     damaged: list[tuple[Run, str]] = field(default_factory=list)
 
+    def runs(self) -> list[Run]:
+        """All runs that were found."""
+        return [*(run for _, run in self.records), *self.started, *(run for run, _ in self.damaged)]
+
+    def untrained(self) -> frozenset[str]:
+        """The methods that learn nothing."""
+        return frozenset(run.method for run in self.runs() if learns_nothing(run))
+
 
 def collect(output: Path, selection: Selection | None = None) -> Collected:
-    """Read all complete runs below an output folder that the selection takes.
+    """Read the selected complete runs of an output folder.
 
-    In one thread: most of the time goes into decoding, and on a local disk more threads were measured to be slower.
+    In one thread: decoding takes most of the time, and more threads were measured to be slower on a local disk.
     """
     selection = selection or Selection()
     found, environments = Collected(), {}
@@ -77,18 +91,14 @@ def collect(output: Path, selection: Selection | None = None) -> Collected:
         if not selection.takes(run):
             continue
         read = _read(run, folder)
-        # What learns nothing may lie at any shots and seed; the numbers are the same.
-        cell = run_for(*_words(run))
         if read is None:
-            found.started.append(cell)
+            found.started.append(run)
         elif isinstance(read, str):
-            found.damaged.append((cell, f"{os.path.relpath(folder, output)}: {read}"))
+            found.damaged.append((run, f"{os.path.relpath(folder, output)}: {read}"))
         else:
-            # Thousands of runs share few environments: kept once.
+            # Thousands of runs have only a few different environments: each is kept once.
             read.environment = environments.setdefault(read.environment, read.environment)
-            if (read.variant, cell) not in found.records or run == cell:
-                found.records[read.variant, cell] = read
-            read.run = cell
+            found.records[read.variant, run] = read
     return found
 
 
@@ -116,12 +126,8 @@ def _numbered(path: str, group: int) -> list[tuple[int, str]]:
     return sorted((int(match[group]), folder) for match, folder in matches if match and match[group])
 
 
-def _words(run: Run) -> tuple:
-    return run.protocol, run.dataset, run.backbone, run.method, run.shots, run.seed
-
-
 def _read(run: Run, folder: str) -> Record | str | None:
-    """A run's record; None if it is not complete, or what is wrong with its results."""
+    """The record of a run; None if the run is not complete; the reason, as text, if its results cannot be used."""
     try:
         finished = os.stat(f"{folder}/{MARKER}").st_mtime
     except OSError:
@@ -129,7 +135,7 @@ def _read(run: Run, folder: str) -> Record | str | None:
     try:
         with open(f"{folder}/{RESULTS_FILE}", "rb") as file:
             return _record(run, _decoded(file.read()), finished)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         about = str(error) if not isinstance(error, KeyError) else f"{error} is missing"
         return f"{RESULTS_FILE} cannot be used ({about}); delete the folder to run again"
 
@@ -138,35 +144,45 @@ def _decoded(text: bytes) -> dict:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return json.loads(text)  # slower, and reads NaN, too: the loss of a run that diverged
+        return json.loads(text)  # slower, but accepts NaN: the loss of a run that diverged
 
 
 def _record(run: Run, results: dict, finished: float) -> Record:
-    for word in ("protocol", "dataset", "backbone", "method", "seed"):
-        if results[word] != getattr(run, word) and not (word == "seed" and run.method in UNTRAINED):
-            raise ValueError(f"its {word} is {results[word]}, its folder says {getattr(run, word)}")
+    for name in ("protocol", "dataset", "backbone", "method", "seed"):
+        if results[name] != getattr(run, name):
+            raise ValueError(f"its {name} is {results[name]}, its folder says {getattr(run, name)}")
     parts = ("all",) if run.protocol == "few_shot" else ("base", "new")
-    metrics = {part: {name: _number(results["metrics"][part].get(name)) for name in METRICS} for part in parts}
+    metrics = {part: {name: _percentage(results["metrics"][part].get(name)) for name in METRICS} for part in parts}
     if any(values["accuracy"] is None for values in metrics.values()):
         raise ValueError("an accuracy is missing")
-    seconds = results.get("seconds") or {}
-    share = None
-    if "train_and_test" in seconds:
-        # Runs side by side shared the time in which they were trained, not that in which they were built.
-        share = seconds.get("build", 0) + seconds["train_and_test"] / seconds.get("runs_side_by_side", 1)
+    variant = results.get("variant") or "clean"
+    if not VARIANT.fullmatch(variant):  # it becomes part of a file name
+        raise ValueError(f"'{variant}' is no name of a variant")
+    parameters = results.get("trainable_parameters", results.get("learned_parameters"))
+    if not isinstance(parameters, int | None):
+        raise ValueError(f"{parameters} is no number of parameters")
+    environment = (results.get("environment") or {}).items()
     return Record(
         run,
-        results.get("variant") or "clean",
+        variant,
         metrics,
         finished,
-        share,
-        results.get("learned_parameters"),
-        tuple(sorted((results.get("environment") or {}).items())),
-        (results.get("imported") or {}).get("from", ""),
+        _wall_time(results.get("seconds") or {}),
+        parameters,
+        tuple(sorted((name, value) for name, value in environment if isinstance(value, str | int | float | None))),
+        str((results.get("imported") or {}).get("from", "")),
     )
 
 
-def _number(value: object) -> float | None:
+def _wall_time(seconds: dict) -> float | None:
+    """Seconds that a run took. The runs of a stack share the time of training, not that of building."""
+    if "train_and_test" not in seconds:
+        return None
+    stack = seconds.get("runs_in_stack", seconds.get("runs_side_by_side", 1))
+    return seconds.get("build", 0) + seconds["train_and_test"] / stack
+
+
+def _percentage(value: object) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:

@@ -1,29 +1,20 @@
 """Tables of paired differences between methods, and of differences to published numbers."""
 
-import json
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
 
-from sweep.report.accuracy import ONE_CLASS, h_of_run
-from sweep.report.grid import Grid, Pick, metric
+from sweep.report.accuracy import averaged, h_of_run
+from sweep.report.grid import REFERENCES, Grid, Metric, metric
+from sweep.report.published import published
 from sweep.report.significance import compare
 from sweep.report.stats import Value
 from sweep.report.tables import DASH, Cell, Table, mean_cell, shots_label
 
-REFERENCES = ("CoOp", "BiomedDPT")
-LEVEL = 0.05
-
-
-@lru_cache
-def published() -> dict:
-    """The published averages, with where each was read."""
-    return json.loads((Path(__file__).parent / "published.json").read_text(encoding="utf-8"))
+LEVEL = 0.05  # of significance
 
 
 def significance_tables(grid: Grid) -> list[Table]:
-    """Each method against CoOp and against BiomedDPT: mean difference in points and Holm-corrected p per column."""
-    columns: list[tuple[str, int, Pick]] = []
+    """Each method against each reference: mean difference in points and Holm-corrected p, per column."""
+    columns: list[tuple[str, int, Metric]] = []
     for shots in grid.shots:
         if grid.protocol == "few_shot":
             columns.append((shots_label(shots), shots, metric("all", "accuracy")))
@@ -34,7 +25,7 @@ def significance_tables(grid: Grid) -> list[Table]:
     return [_against(grid, name, columns) for name in REFERENCES if name in grid.methods and len(grid.methods) > 1]
 
 
-def _against(grid: Grid, reference: str, columns: list[tuple[str, int, Pick]]) -> Table:
+def _against(grid: Grid, reference: str, columns: list[tuple[str, int, Metric]]) -> Table:
     others = [method for method in grid.methods if method != reference]
     rows: dict[str, list[Cell]] = {method: [] for method in others}
     for _, shots, pick in columns:
@@ -52,10 +43,10 @@ def _against(grid: Grid, reference: str, columns: list[tuple[str, int, Pick]]) -
     notes = [
         f"Mean difference in points over {pairs} pairs (data set x seed), and p of Wilcoxon's signed-rank test on "
         "them, two-sided, zero differences dropped, Holm-corrected over the methods of a column; marked: p < 0.05. "
-        "The seeds of a data set are not independent data sets: p speaks of these data sets."
+        "Seeds of one data set are not independent data sets: p is about these data sets only."
     ]
     if 2 * 0.5**pairs >= LEVEL:
-        notes.append(f"With {pairs} pairs no difference can reach p < 0.05, however large.")
+        notes.append(f"With {pairs} pairs, p < 0.05 cannot be reached, whatever the differences.")
     names = [name for name, _, _ in columns]
     return Table(f"against_{reference}", f"Accuracy against {reference}", names, list(rows.items()), notes)
 
@@ -65,19 +56,19 @@ def _p(p: float) -> str:
 
 
 def published_tables(grid: Grid) -> tuple[list[Table], list[str]]:
-    """Tables that set our averages beside the published ones, or a sentence why there is none."""
+    """Tables that compare our averages with the published ones, or a sentence that says why there is none."""
     known = published()
     if grid.backbone != known["backbone"]:
-        return [], [f"No published averages are compared: they were made with {known['backbone']}."]
+        return [], [f"There is no comparison with published averages: they were made with {known['backbone']}."]
     if not set(grid.datasets) & set(known["datasets"]):
-        return [], ["No published averages are compared: none of their 11 data sets is here."]
+        return [], ["There is no comparison with published averages: none of their 11 data sets is in this report."]
     whole = set(grid.datasets) == set(known["datasets"])
     notes = [
         "The published averages are over 11 data sets and 3 seeds, made with the officially published code; "
-        "see docs/REPRODUCTION.md for where the variants clean and published differ."
+        "docs/REPRODUCTION.md says how the variants clean and published differ."
     ]
     if not whole:
-        notes.append(f"Differences are not shown: {len(grid.datasets)} data sets are here, not those 11.")
+        notes.append(f"Differences are not shown: this report has {len(grid.datasets)} data sets, not those 11.")
     make = _published_few_shot if grid.protocol == "few_shot" else _published_base2new
     tables = make(grid, known, whole)
     for table in tables:
@@ -114,15 +105,15 @@ def _published_base2new(grid: Grid, known: dict, whole: bool) -> list[Table]:
     columns = ["base", "new", "published HM as printed"]
     tables = [_published_table("", columns, grid, known["base2new"], beside(grid.datasets), known)]
     tables[0].notes += known["notes"].values()
-    rest = tuple(dataset for dataset in grid.datasets if dataset != ONE_CLASS)
-    if rest != grid.datasets and rest:
-        entries = known["base2new_without_busi"]
-        tables.append(_published_table(" without busi", columns, grid, entries, beside(rest), known))
+    for which, datasets in averaged(grid).items():
+        if which:
+            entries = known["base2new_without_one_new_class"]
+            tables.append(_published_table(which, columns, grid, entries, beside(datasets), known))
     return tables
 
 
 def _beside(ours: Value, theirs: float | None, whole: bool) -> Cell:
-    """ "ours vs published (difference)", sorted by the difference."""
+    """ "ours vs published (difference)"; the column is sorted by the difference."""
     shown = mean_cell(ours).plain if ours.mean is None else f"{ours.mean:.2f}"
     if theirs is None:
         return Cell(f"{shown} vs {DASH}")

@@ -1,4 +1,4 @@
-"""What the methods cost: time of the machine, GPU hours, learned parameters."""
+"""What the methods cost: wall time, GPU hours and trainable parameters."""
 
 import math
 from collections.abc import Sequence
@@ -8,19 +8,17 @@ from sweep.report.grid import Grid
 from sweep.report.tables import DASH, Cell, Table
 
 NOTE = (
-    "Wall time is the machine's time: runs trained side by side share the time of their stack in equal parts. "
-    "GPU hours count runs on a GPU only, each on one. Time in which nothing ran and features kept from earlier runs "
-    "are not in it."
+    "Wall time: the runs of a stack share its training time in equal parts. GPU hours: the wall time of runs on a GPU, "
+    "each on one. Neither includes time in which nothing ran, or the computation of features that earlier runs kept."
 )
 
 
 def cost_table(grid: Grid) -> Table:
-    """Complete runs, wall time in all and per run, GPU hours and learned parameters, per method."""
-    # Runs outside the grid (a method that learns nothing, under a dataset not asked for) were never collected.
+    """Complete runs, wall time in all and per run, GPU hours and trainable parameters, per method."""
     by_method: dict[str, list[Record]] = {method: [] for method in grid.methods}
     for run, record in grid.records.items():
         by_method[run.method].append(record)
-    columns = ["complete runs", "wall time in h", "s per run", "GPU hours", "learned parameters"]
+    columns = ["complete runs", "wall time in h", "s per run", "GPU hours", "trainable parameters"]
     rows = [(method, _cells(records)) for method, records in by_method.items()]
     return Table("cost", "What the methods cost", columns, rows, [NOTE])
 

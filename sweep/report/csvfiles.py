@@ -1,39 +1,39 @@
-"""The report as CSV: a row per run, and a row per method and data set with columns by shots."""
+"""The report as CSV: one file with a row per run, one with a row per method and data set and columns by shots."""
 
 import csv
 import io
 from collections.abc import Collection, Sequence
 
-from sweep.report.accuracy import NAMES, ONE_CLASS, averaged, h_of_averages, h_of_run
+from sweep.report.accuracy import NAMES, averaged, h_of_averages, h_of_run
 from sweep.report.collect import METRICS, Record
-from sweep.report.comparisons import published
 from sweep.report.grid import Grid, metric
+from sweep.report.published import one_new_class, published
 from sweep.report.stats import Value, harmonic
 from sweep.report.tables import Report
 
 PARTS = ("all", "base", "new")
-WORDS = ("protocol", "dataset", "backbone", "method", "shots", "seed")
+RUN = ("protocol", "dataset", "backbone", "method", "shots", "seed")
 ENVIRONMENT = ("device", "torch", "git_commit", "git_changed_files")
 
 
 def runs_csv(records: Sequence[Record]) -> str:
-    """Long form: one row per complete run, numbers in full."""
+    """One row per complete run, with all digits."""
     names = [f"{part}_{name}" for part in PARTS for name in METRICS]
-    header = [*WORDS, "variant", *names, "H", "seconds", "learned_parameters", *ENVIRONMENT, "imported_from"]
+    header = [*RUN, "variant", *names, "H", "seconds", "trainable_parameters", *ENVIRONMENT, "imported_from"]
     rows = []
     for record in sorted(records, key=lambda record: (record.run, record.variant)):
         metrics = [record.metrics.get(part, {}).get(name) for part in PARTS for name in METRICS]
         h = harmonic(*(record.metrics[p]["accuracy"] for p in ("base", "new"))) if "base" in record.metrics else None
         environment = dict(record.environment)
         about = [record.seconds, record.parameters, *(environment.get(name) for name in ENVIRONMENT), record.imported]
-        rows.append([*(getattr(record.run, word) for word in WORDS), record.variant, *metrics, h, *about])
+        rows.append([*(getattr(record.run, name) for name in RUN), record.variant, *metrics, h, *about])
     return _csv(header, rows)
 
 
 def wide_csv(report: Report) -> str:
     """A row per section, metric, classes, data set (or average) and method; mean, interval, missing runs per shots.
 
-    The published averages follow, in the columns of the shots that are here.
+    The published averages follow, for the shots of the report.
     """
     shots = sorted({k for section in report.sections for k in section.grid.shots})
     columns = [f"K={k}{what}" for k in shots for what in ("", " interval", " missing runs")]
@@ -76,7 +76,7 @@ def _wide_rows(grid: Grid, shots: Sequence[int]) -> list[list]:
 
 
 def _published_rows(protocol: str, backbone: str, methods: Collection[str], shots: Sequence[int]) -> list[list]:
-    """The published averages, as a variant that says how they are known."""
+    """The published averages; their variant says whether they were printed or derived."""
     known, rows = published(), []
 
     def add(entry: dict, part: str, dataset: str, values: dict[int, float]) -> None:
@@ -90,9 +90,9 @@ def _published_rows(protocol: str, backbone: str, methods: Collection[str], shot
         for entry in known["few_shot"]:
             add(entry, "all", "average", {int(k): value for k, value in entry["accuracy"].items()})
     else:
-        for which, name in (("", "base2new"), (f" without {ONE_CLASS}", "base2new_without_busi")):
+        for which, name in (("", "base2new"), (f" without {one_new_class()}", "base2new_without_one_new_class")):
             for entry in known[name]:
-                # A row of 10 data sets stands among those without busi.
+                # An average over 10 data sets is listed with those that leave one out.
                 for part in ("base", "new") if entry.get("datasets") != 10 else ():
                     if entry.get(part) is not None:
                         add(entry, part, f"average{which}", {16: entry[part]})

@@ -1,4 +1,4 @@
-"""Accuracy over shots: a curve per data set and one of the average."""
+"""Accuracy over shots: one curve figure per data set, and one of the average."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,15 @@ from sweep.report.stats import Value
 
 @dataclass(frozen=True)
 class Curve:
-    """One figure.
+    """The content of one figure.
 
     Attributes:
-        name: of its file.
-        of: what it is of: a data set or the average.
+        name: of its file, without the suffix.
+        of: the data set, or the average.
         section: title of the report's section.
-        shots: the horizontal axis.
-        lines: a value per shots for each method.
+        shots: the values of the horizontal axis.
+        lines: one value per shots for each method.
+        untrained: the methods that learn nothing, in a fixed order.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Curve:
     section: str
     shots: tuple[int, ...]
     lines: tuple[tuple[str, tuple[Value, ...]], ...]
+    untrained: tuple[str, ...]
 
     @property
     def title(self) -> str:
@@ -35,18 +37,20 @@ class Curve:
 
 def accuracy_curves(grid: Grid) -> list[Curve]:
     """The curves of a section, the average first; base-to-new has one number of shots and no curve."""
-    if grid.protocol != "few_shot" or len(grid.shots) < 2:
+    shots = tuple(k for k in grid.shots if k)
+    if grid.protocol != "few_shot" or len(shots) < 2:
         return []
     pick = metric("all", "accuracy")
     lines = {
-        dataset: [(m, tuple(grid.cell(m, dataset, k, pick) for k in grid.shots)) for m in grid.methods]
+        dataset: [(m, tuple(grid.cell(m, dataset, k, pick) for k in shots)) for m in grid.methods]
         for dataset in grid.datasets
     }
     if len(grid.datasets) > 1:
-        average = [(m, tuple(grid.average(m, grid.datasets, k, pick) for k in grid.shots)) for m in grid.methods]
+        average = [(m, tuple(grid.average(m, grid.datasets, k, pick) for k in shots)) for m in grid.methods]
         lines = {f"average of {len(grid.datasets)} data sets": average, **lines}
+    untrained = tuple(method for method in grid.methods if method in grid.untrained)
     curves = [
-        Curve("average" if of.startswith("average of") else of, of, grid.title, grid.shots, tuple(found))
+        Curve("average" if of.startswith("average of") else of, of, grid.title, shots, tuple(found), untrained)
         for of, found in lines.items()
     ]
     return [curve for curve in curves if not curve.is_empty]

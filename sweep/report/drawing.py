@@ -1,11 +1,11 @@
-"""Has curves drawn while the rest of the report is made: pictures (PNG) and a page of them all (PDF)."""
+"""Draws curves in other processes while the rest of the report is made."""
 
 import hashlib
 import os
 import signal
-import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import forkserver
 from pathlib import Path
 
 from dassl.utils import atomic_path
@@ -19,32 +19,32 @@ PRELOAD += ["matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf"
 
 
 class Drawing:
-    """Draws curves in processes of its own, which load matplotlib while the results are being read.
+    """Draws pictures (PNG) and a page of them all (PDF) per section, in a pool of processes.
 
     Args:
-        formats: of "pdf" and "png"; where there are none, nothing is drawn.
+        formats: "pdf", "png", both or none; where there are none, nothing is drawn.
     """
 
     def __init__(self, formats: Sequence[str]):
         self._formats = formats
         self._under_way: list[tuple[list[Future], Path, str]] = []
-        count = min(MOST_PROCESSES, os.cpu_count() or 1)
-        self._pool = ProcessPoolExecutor(count, context(PRELOAD), initializer=_leave_ctrl_c_to_the_report)
-        # Processes start with work only, and the first waits for what all of them need to be loaded.
-        self._warm_up = threading.Thread(target=self._start_processes, args=(count if formats else 0,))
-        self._warm_up.start()
+        chosen = context(PRELOAD)
+        self._pool = ProcessPoolExecutor(
+            min(MOST_PROCESSES, os.cpu_count() or 1), chosen, initializer=_leave_ctrl_c_to_the_report
+        )
+        if formats and chosen.get_start_method() == "forkserver":
+            forkserver.ensure_running()  # loads matplotlib while the results are being read
 
     def __enter__(self) -> "Drawing":
         return self
 
     def __exit__(self, kind, *_) -> None:
-        self._warm_up.join()
         self._pool.shutdown(cancel_futures=kind is not None)
 
     def start(self, curves: Sequence[Curve], to: Path) -> int:
-        """Begin to draw a section's curves into a folder: <name>.png of each, and curves.pdf.
+        """Begin to draw the curves of a section into a folder: <name>.png of each, and curves.pdf.
 
-        Returns how many curves are drawn: those of a section where none has changed are kept.
+        Returns the number of curves that are drawn: 0 where none has changed since they were drawn last.
         """
         if not curves or not self._formats or _is_drawn(curves, to, self._formats):
             return 0
@@ -58,7 +58,7 @@ class Drawing:
         return len(curves)
 
     def finish(self) -> None:
-        """Wait for what was started, then note what was drawn."""
+        """Wait until everything is drawn, and note for the next report what was drawn."""
         for jobs, to, note in self._under_way:
             for job in jobs:
                 job.result()
@@ -66,17 +66,13 @@ class Drawing:
                 temporary.write_text(note)
         self._under_way.clear()
 
-    def _start_processes(self, count: int) -> None:
-        for _ in range(count):
-            self._pool.submit(os.getpid)
-
 
 def _leave_ctrl_c_to_the_report() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the whole group, and the report ends its processes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the whole process group gets it; the report ends its processes
 
 
 def _digest(curves: Sequence[Curve]) -> str:
-    """Of what is drawn and of how."""
+    """Identifies the content of the curves and the code that draws them."""
     how = Path(__file__).with_name("figures.py").read_bytes()
     return hashlib.sha256(repr(curves).encode() + how).hexdigest()
 

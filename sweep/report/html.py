@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs no other file."""
+"""The report as one HTML page without other files."""
 
 import base64
 from pathlib import Path
@@ -10,7 +10,7 @@ from sweep.report.tables import Report
 
 
 def html(report: Report, curves: Path) -> str:
-    """The page; the curves' PNG files below `curves` are embedded."""
+    """The page, with the PNG files below `curves` embedded."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

@@ -1,4 +1,4 @@
-"""Imports log.txt files of CoOp-style code as results, marked as imported; the only place where logs are parsed."""
+"""Imports log.txt files of CoOp-style code as results, marked as imported."""
 
 import re
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from dassl.errors import InputError
-from sweep.plan import UNTRAINED, run_for
+from sweep.plan import run_for
 from sweep.run import MARKER, Run, is_complete, read_results, write_results
 
-# Names that CoOp-style code gives to what has another name here; other data sets are written in lower case.
+# Names in CoOp-style code that differ from those here; other data sets have the same name in lower case.
 DATASETS = {"COVID_19": "covid"}
 BACKBONES = {"PMCCLIP": "PMC-CLIP"}
 SHOTS, SEED = re.compile(r"shots_(\d+)"), re.compile(r"seed_?(\d+)")
@@ -26,7 +26,7 @@ PARTS = {"train_base": "base", "test_new": "new"}
 
 @dataclass(frozen=True)
 class Log:
-    """A log file, and what its folders say of it."""
+    """A log file and the run it belongs to, as read from its folders."""
 
     path: Path
     run: Run
@@ -35,7 +35,10 @@ class Log:
 
 
 def import_folder(logs: Path, output: Path, backbone: str = "", config: str = "") -> tuple[int, list[str]]:
-    """Write a result folder for every run below `logs`; returns how many, and what was refused with the reason."""
+    """Write a result folder for every run below `logs`.
+
+    Returns the number of folders written, and one line for each refused log with the reason.
+    """
     groups: dict[Run, list[Log]] = {}
     done, refused = 0, []
     for path in sorted(logs.rglob("log.txt")):
@@ -57,7 +60,7 @@ def import_folder(logs: Path, output: Path, backbone: str = "", config: str = ""
 
 
 def _named(path: Path, backbone: str) -> Log:
-    """What a log is of, from <DATASET>/shots_K/<TRAINER>/<config>/seedS; train_base, test_new for base-to-new."""
+    """The log's run, from <DATASET>/shots_K/<TRAINER>/<config>/seedS, for base-to-new below train_base or test_new."""
     parts = path.resolve().parts[:-1]
     places = [k for k, part in enumerate(parts) if SHOTS.fullmatch(part)]
     if not places or not 0 < (at := places[-1]) < len(parts) - 2 or not (seed := SEED.fullmatch(parts[-1])):
@@ -65,7 +68,7 @@ def _named(path: Path, backbone: str) -> Log:
     method, _, named = parts[at + 1].rpartition("_")
     method, named = (method, named) if method else (named, backbone)
     if not named:
-        raise InputError(f"the trainer's name '{method}' says no backbone; --backbone gives one")
+        raise InputError(f"the trainer's name '{method}' does not end with a backbone; give --backbone")
     dataset = DATASETS.get(parts[at - 1], parts[at - 1].lower())
     trees = [PARTS[part] for part in parts[: at - 1] if part in PARTS]
     if len(trees) > 1:
@@ -78,18 +81,17 @@ def _named(path: Path, backbone: str) -> Log:
 
 
 def _import(run: Run, logs: list[Log], output: Path) -> bool:
-    """Write a run's results; False where they stand already."""
+    """Write the results of a run; False if the same results are there already."""
     wanted = ["all"] if run.protocol == "few_shot" else ["base", "new"]
     by_part = {part: [log for log in logs if log.part == part] for part in wanted}
     for part, found in by_part.items():
         if not found:
             raise InputError(f"its log of the {part} classes is missing; a run needs train_base and test_new")
         if len(found) > 1:
-            raise InputError(f"ambiguous: also {', '.join(str(log.path) for log in found[1:])}; --config chooses")
+            raise InputError(f"ambiguous: also {', '.join(str(log.path) for log in found[1:])}; choose with --config")
     read = {part: _read(found[0].path) for part, found in by_part.items()}
     seconds = [took for _, took in read.values() if took is not None]
-    if run.method in UNTRAINED:
-        run = run_for(run.protocol, run.dataset, run.backbone, run.method, run.shots, run.seed)
+    run = run_for(**run.as_dict())  # a method that learns nothing has one run for all shots and seeds
     results = {
         **run.as_dict(),
         "variant": "imported",
@@ -102,23 +104,25 @@ def _import(run: Run, logs: list[Log], output: Path) -> bool:
         stored = read_results(folder)
         if stored.get("imported") and stored.get("metrics") == results["metrics"]:
             return False
-        raise InputError(f"'{folder}' holds another result already; --output names another folder")
+        raise InputError(f"'{folder}' holds another result already; choose another folder with --output")
     if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"'{folder}' holds a run without {MARKER}; --output names another folder")
+        raise InputError(f"'{folder}' holds a run without {MARKER}; choose another folder with --output")
     write_results(folder, results)
     return True
 
 
 def _read(path: Path) -> tuple[dict, float | None]:
-    """Metrics of the test images in percent, and seconds, of one log."""
+    """Metrics of the test images in percent, and the seconds taken, from one log."""
     siblings = [other.name for other in path.parent.glob("log.txt?*")]
     if siblings:
-        raise InputError(f"ambiguous: {', '.join(sorted(siblings))} beside it; remove the logs of other attempts")
+        raise InputError(
+            f"ambiguous: {', '.join(sorted(siblings))} beside it; keep only the log of the attempt to import"
+        )
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"it cannot be read ({error})") from error
-    # Code that tests on the validation images too says before each test which images it is of.
+    # Code that also tests on validation images prints before each test which images follow.
     pieces = TEST.split(text)
     tests = [body for name, body in zip(pieces[1::2], pieces[2::2], strict=True) if name == "test"]
     results = [found for body in tests or pieces[:1] if (found := _numbers(body))]
@@ -131,7 +135,7 @@ def _read(path: Path) -> tuple[dict, float | None]:
 
 
 def _numbers(text: str) -> dict[str, float | int]:
-    """The numbers of one test; the accuracy from the counts where they stand, which have all digits."""
+    """The numbers of one test; the accuracy is computed from the counts if they are given, which is exact."""
     found: dict[str, float | int] = {}
     for name, pattern in NUMBERS.items():
         values = set(pattern.findall(text))

@@ -1,4 +1,4 @@
-"""The report's tables in LaTeX, with booktabs."""
+"""The tables of a report in LaTeX."""
 
 from sweep.report.tables import Cell, Report, Table
 
@@ -10,12 +10,12 @@ SPECIAL = {
 
 
 def escaped(text: str) -> str:
-    """Text as LaTeX sets it verbatim."""
+    """Text with all special characters escaped."""
     return "".join(SPECIAL.get(character, character) for character in text)
 
 
 def latex(report: Report) -> str:
-    r"""Table environments, one per table, to be \input; needs \usepackage{booktabs}."""
+    r"""One table environment per table, for \input; needs \usepackage{booktabs}."""
     parts = [f"% {report.title}\n% needs \\usepackage{{booktabs}}; bold: the best mean of a column, or p < 0.05"]
     for section in report.sections:
         parts.append(f"% {section.title}")

@@ -4,12 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-MOST_ENUMERATED, MOST_EXACT = 13, 50  # pairs: all 2^13 signs are tried; SciPy's table of exact probabilities
+MOST_ENUMERATED = 13  # pairs up to which all 2^n combinations of signs are tried
+MOST_EXACT = 50  # pairs up to which SciPy has exact probabilities
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A method against a reference: mean difference in points, pairs, p before and after Holm's correction."""
+    """A method against a reference: mean difference in points, pairs, p without and with Holm's correction."""
 
     difference: float
     pairs: int
@@ -18,21 +19,21 @@ class Comparison:
 
 
 def wilcoxon(samples: Sequence[Sequence[float]]) -> list[float]:
-    """Two-sided p of each sample's paired differences being symmetric about zero.
+    """Two-sided p values of Wilcoxon's signed-rank test, one for each sample of paired differences.
 
-    Zero differences say nothing about a direction and are dropped (Wilcoxon's own treatment); with none left p is 1.
-    Exact without ties up to 50 pairs, exact by trying all signs with ties up to 13, else the normal approximation.
+    Zero differences are dropped, as Wilcoxon did; p is 1 if none is left. Exact up to 50 pairs without ties and up to
+    13 with ties; otherwise by the normal approximation.
     """
     from scipy import stats
 
     p_values = [1.0] * len(samples)
     groups: dict[tuple[str, int], list[tuple[int, list[float]]]] = {}
     for k, differences in enumerate(samples):
-        # Accuracies are counts over test images: what differs by rounding errors only is equal.
+        # Accuracies are counts over test images: differences below 1e-9 are rounding errors.
         left = [rounded for d in differences if (rounded := round(d, 9)) != 0]
         if left:
             groups.setdefault((_method(left), len(left)), []).append((k, left))
-    # Thousands of calls would take seconds; samples that are treated alike share one.
+    # Thousands of calls would take seconds: samples of equal size and method share one.
     for (method, _), members in groups.items():
         how = stats.PermutationMethod(n_resamples=2**MOST_ENUMERATED) if method == "all signs" else method
         found = stats.wilcoxon([left for _, left in members], axis=1, method=how).pvalue
@@ -58,14 +59,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def compare(reference: Sequence[float | None], others: Mapping[str, Sequence[float | None]]) -> dict[str, Comparison]:
-    """Each method's paired values against the reference's; the methods whose values are whole are Holm's family.
+    """Compare each method with the reference, with Holm's correction over the methods without missing values.
 
     Args:
         reference: one value per (data set, seed); None where the run is missing.
-        others: the same, by method, in the same order.
+        others: values of each method, in the same order.
 
     Returns:
-        by method; a method with a missing value is left out, and all are if the reference has one.
+        comparisons by method, without methods that have a missing value; none if the reference has one.
     """
     if not reference or any(value is None for value in reference):
         return {}

@@ -1,4 +1,4 @@
-"""Means over seeds with 95 % intervals, averages over data sets, harmonic means; no mean of an incomplete set."""
+"""Means over seeds with 95 % intervals, averages over data sets, harmonic means. Incomplete values have no mean."""
 
 import math
 from collections.abc import Sequence
@@ -8,15 +8,21 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A mean over seeds; None where something is missing. `half`: half of the 95 % interval, None for one seed."""
+    """A mean over seeds.
+
+    Attributes:
+        mean: None if a run or its value is missing.
+        half: half of the 95 % interval; None for one seed.
+        missing: the number of missing runs.
+    """
 
     mean: float | None = None
     half: float | None = None
-    missing: int = 0  # runs that are not there
+    missing: int = 0
 
     @property
     def shown(self) -> float | None:
-        """The mean as it is printed, so that equal-looking numbers rank equally."""
+        """The mean as printed, so that means which look equal rank equally."""
         return None if self.mean is None else round(self.mean, 2)
 
 
@@ -38,7 +44,7 @@ def interval(values: Sequence[float]) -> float:
 
 
 def over_seeds(values: Sequence[float | None], missing: int = 0) -> Value:
-    """Mean and interval of one value per seed; a missing value makes the whole missing."""
+    """Mean and interval of one value per seed; there is none if a value is missing."""
     if not values or missing or any(value is None for value in values):
         return Value(missing=missing)
     return Value(math.fsum(values) / len(values), interval(values) if len(values) > 1 else None)

@@ -1,4 +1,4 @@
-"""What every format renders: tables of cells, sections, the whole report."""
+"""The content of a report, from which every format is written: cells, tables, sections."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,14 @@ DASH = "–"
 
 @dataclass(slots=True)
 class Cell:
-    """A cell's text, the number it is sorted by (None: last), whether it is marked, and why it is missing."""
+    """A cell of a table.
+
+    Attributes:
+        text: without the number of missing runs.
+        value: what the column is sorted by; cells with None come last.
+        marked: shown in bold.
+        missing: the number of missing runs.
+    """
 
     text: str
     value: float | None = None
@@ -25,13 +32,13 @@ class Cell:
 
     @property
     def plain(self) -> str:
-        """The text, with the count of missing runs."""
+        """The text, with the number of missing runs."""
         return f"{self.text} ({self.missing})" if self.missing else self.text
 
 
 @dataclass
 class Table:
-    """Methods by columns. `detail` tables are left out on the terminal; `dataset` is "" for averages."""
+    """Methods by columns. Detail tables are not printed on the terminal, and folded on the HTML page."""
 
     key: str
     title: str
@@ -43,12 +50,12 @@ class Table:
 
 @dataclass
 class Section:
-    """All of one (protocol, backbone, variant)."""
+    """The part of a report about one (protocol, backbone, variant)."""
 
     key: str
     title: str
     facts: list[tuple[str, str]]
-    missing: list[str]  # a line per cell
+    missing: list[str]  # one line per data set, method and shots
     missing_runs: int
     tables: list[Table]
     curves: list[Curve]
@@ -65,7 +72,7 @@ class Report:
 
 
 def mean_cell(value: Value) -> Cell:
-    """ "mean ± interval", the mean alone for one seed, or a dash with the count of missing runs."""
+    """ "mean ± interval", the mean alone for one seed, or a dash with the number of missing runs."""
     if value.mean is None:
         return Cell(DASH, missing=value.missing)
     text = f"{value.mean:.2f}" + (f" ± {value.half:.2f}" if value.half is not None else "")
@@ -73,7 +80,7 @@ def mean_cell(value: Value) -> Cell:
 
 
 def mark_best(rows: Sequence[tuple[str, list[Cell]]], largest: bool = True) -> None:
-    """Mark the best mean of each column, all that are equal to two decimals; a single row has no best."""
+    """Mark the best mean of each column, and those equal to it to two decimals; nothing in a table of one row."""
     best: Callable = max if largest else min
     for column in zip(*(cells for _, cells in rows), strict=True):
         values = [cell.value for cell in column if cell.value is not None]

@@ -1,6 +1,6 @@
-"""The report for the terminal and as Markdown."""
+"""The report as text: for the terminal, and as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from textwrap import fill
 
 from tabulate import tabulate
@@ -9,7 +9,7 @@ from sweep.report.tables import Cell, Report, Section, Table
 
 
 def terminal(report: Report) -> str:
-    """What is printed: all but the tables of detail; a marked cell has a star."""
+    """The report without its detail tables; a marked cell has a star."""
     parts = [_underlined(report.title, "="), _facts(report.facts)]
     parts += [f"damaged: {reason}" for reason in report.damaged]
     for section in report.sections:
@@ -18,8 +18,7 @@ def terminal(report: Report) -> str:
         for table in section.tables:
             if table.detail or not table.rows:
                 continue
-            rows = [[name, *map(_starred, cells)] for name, cells in table.rows]
-            text = tabulate(rows, ["method", *table.columns], tablefmt="simple", disable_numparse=True)
+            text = table_text(table, "simple", lambda cell: cell.plain + (" *" if cell.marked else ""))
             parts.append("\n\n".join([table.title, text, *(fill(note, 110) for note in table.notes)]))
     return "\n\n".join(parts) + "\n"
 
@@ -40,18 +39,22 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def table_text(table: Table, style: str, show: Callable[[Cell], str], name: Callable[[str], str] = str) -> str:
+    """A table in one of tabulate's styles.
+
+    Args:
+        table: the table.
+        style: of tabulate.
+        show: the text of a cell.
+        name: the text of a method's or a column's name.
+    """
+    rows = [[name(method), *map(show, cells)] for method, cells in table.rows]
+    return tabulate(rows, ["method", *map(name, table.columns)], tablefmt=style, disable_numparse=True)
+
+
 def _markdown_table(table: Table) -> str:
-    rows = [[_escaped(name), *(_bold(cell) for cell in cells)] for name, cells in table.rows]
-    text = tabulate(rows, ["method", *map(_escaped, table.columns)], tablefmt="github", disable_numparse=True)
+    text = table_text(table, "github", lambda cell: f"**{cell.plain}**" if cell.marked else cell.plain, _escaped)
     return "\n\n".join([f"### {_escaped(table.title)}", text, *map(_escaped, table.notes)])
-
-
-def _bold(cell: Cell) -> str:
-    return f"**{cell.plain}**" if cell.marked else cell.plain
-
-
-def _starred(cell: Cell) -> str:
-    return cell.plain + (" *" if cell.marked else "")
 
 
 def _escaped(text: str) -> str:
