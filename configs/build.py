@@ -17,6 +17,7 @@ from dassl.config import clean_cfg, get_cfg_default, parse_yaml
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import InputError, unknown_name
+from trainers.tuner import Tuner
 
 FOLDER = Path(__file__).parent
 PROTOCOLS = ("few_shot", "base2new")
@@ -151,7 +152,8 @@ def _layers(choice: Choice) -> Iterator[Path]:
         method = FOLDER / "trainers" / choice.trainer
         yield FOLDER / "trainers" / "base.yaml"
         own = [method / "common.yaml", method / f"{choice.protocol}.yaml"]
-        if not any(path.is_file() for path in own):
+        tuned = issubclass(TRAINER_REGISTRY.get(choice.trainer), Tuner)
+        if tuned and not any(path.is_file() for path in own):
             raise InputError(
                 f"{choice.trainer} has no configuration: write '{own[0]}' (see README, How to add a method)"
             )

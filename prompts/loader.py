@@ -1,5 +1,6 @@
 """Reads prompts/<dataset>.json and says clearly what is wrong with a file that does not hold what it should."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ class Prompts:
     source: Path
     template: str
     classes: dict[str, list[str]]
+
+    def digest(self) -> str:
+        """A short name of the content: two files with the same template and sentences have the same digest."""
+        text = json.dumps([self.template, self.classes])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def __getitem__(self, classname: str) -> list[str]:
         if classname not in self.classes:

@@ -6,11 +6,28 @@ from pathlib import Path
 import numpy as np
 from tabulate import tabulate
 
-from sweep.plan import UNTRAINED, run_for
+from runs.folder import is_complete
+from runs.results import read_results
+from sweep.facts import untrained_methods
+from sweep.plan import Axes, run_for
 from sweep.report.stats import interval
-from sweep.run import is_complete, read_results
 
 MISSING = "–"
+
+
+def summary(grids: Sequence[Axes], output: Path) -> str:
+    """One table per protocol and data set, under a title."""
+    return "\n".join(_table(axes, dataset, output) for axes in grids for dataset in axes.datasets)
+
+
+def _table(axes: Axes, dataset: str, output: Path) -> str:
+    title = f"{dataset}, {axes.backbone}, {axes.protocol}, accuracy in %, mean ± 95 % interval over seeds"
+    where = (output, dataset, axes.backbone, axes.methods)
+    if axes.protocol == "few_shot":
+        table = few_shot_table(*where, axes.shots, axes.seeds)
+    else:
+        table = base2new_table(*where, axes.shots[0], axes.seeds)
+    return f"{title}\n\n{table}\n"
 
 
 def cell(values: Sequence[float | None]) -> str:
@@ -40,7 +57,7 @@ def base2new_table(output: Path, dataset: str, backbone: str, methods, shots: in
 
 
 def _runs(protocol: str, dataset: str, backbone: str, method: str, shots: int, seeds) -> list:
-    seeds = seeds[:1] if method in UNTRAINED else seeds
+    seeds = seeds[:1] if method in untrained_methods() else seeds
     return [run_for(protocol, dataset, backbone, method, shots, seed) for seed in seeds]
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from dassl.errors import InputError
+from runs.folder import MARKER, is_complete
+from runs.results import read_results, write_results
+from runs.run import Run
 from sweep.__main__ import main
-from sweep.plan import UNTRAINED, make_plan, run_for
-from sweep.run import MARKER, Run, is_complete, read_results, write_results
+from sweep.facts import untrained_methods
+from sweep.plan import make_plan, run_for
 from sweep.table import base2new_table, cell, few_shot_table, interval
 from tests.registered import METHODS
 
@@ -27,9 +30,9 @@ def test_plan_has_every_cell_once():
     assert Run("few_shot", "busi", "Tiny", "ZeroShot", 0, 1) in plan
 
 
-def test_untrained_methods_are_those_without_parameters(build):
+def test_untrained_methods_have_no_parameters(build):
     for name in METHODS:
-        assert (build(name).learned_parameters == 0) == (name in UNTRAINED)
+        assert (build(name).trainable_parameters == 0) == (name in untrained_methods())
 
 
 def test_interval_by_hand():
@@ -96,7 +99,7 @@ def test_a_sweep_goes_on_where_it_was(phantom_root, tmp_path, capsys):
 
 
 def test_results_without_their_settings_are_refused(phantom_root, tmp_path, capsys):
-    """Imported results have none to compare: a sweep neither takes them for its own nor runs over them."""
+    """Imported results have no settings to compare, so a sweep neither uses nor replaces them."""
     complete(tmp_path, run_for("few_shot", "phantom", "Tiny", "CoOp", 1, 1), {"all": {"accuracy": 70.0}})
     words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "CoOp", "--shots", "1"]
     assert main([*words, "--seeds", "1", "OPTIM.MAX_EPOCH", "1"]) == 2

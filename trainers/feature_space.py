@@ -43,7 +43,7 @@ class FittedMethod(FeatureMethod):
 
     def walk(self) -> Iterator[dict]:
         """No batches: everything is learned at once, in little time; an interrupted run starts anew."""
-        self.walk_started = time.time()
+        self.training_started = time.time()
         self.before_train()
         self.fit()
         self.save_model(self.max_epoch - 1, self.output_dir)

@@ -48,6 +48,7 @@ class Method(TrainerX):
     visual_prompt: VisualPrompt | None = None
     context: TextContext | None = None
     logged = contextlib.nullcontext
+    prompts_read: Prompts | None = None  # what was read of the prompt file, for the results
     backbone: Backbone
     encoder: Encoder
     classnames: list[str]
@@ -153,4 +154,5 @@ class Method(TrainerX):
                 f"{type(self).__name__} needs a clinical template and sentences per class, and the data set "
                 f"{type(dataset).__name__} names no prompt file: write one like prompts/btmri.json, set DATASET.PROMPTS"
             )
-        return load_prompts(dataset.prompts)
+        self.prompts_read = load_prompts(dataset.prompts)
+        return self.prompts_read

@@ -66,6 +66,14 @@ class PromptTuner(Method):
         """How many numbers are learned and kept; 0 for a method that only tests."""
         return sum(value.numel() for value in self.learner.state_dict().values())
 
+    @property
+    def trainable_parameters(self) -> int:
+        return self.learned_parameters
+
+    @property
+    def method(self) -> Method:
+        return self
+
     def set_model_mode(self, mode: str = "train", names=None) -> None:
         """The backbone stays in evaluation mode, but for the text tower's dropout where TEXT_DROPOUT asks for it."""
         super().set_model_mode(mode, names)
@@ -93,7 +101,7 @@ class PromptTuner(Method):
 
         A method that learns nothing has none, and is tested.
         """
-        self.walk_started = time.time()
+        self.training_started = time.time()
         if not self.learned_parameters:
             self.evaluate()
             return
@@ -226,6 +234,9 @@ class PromptTuner(Method):
     def resumable(self) -> dict[str, Any]:
         """What an interrupted run needs to go on: things with a state_dict."""
         return {"learner": self.learner, "optim": self.optim, "sched": self.sched, "precision": self.precision}
+
+
+Tuner = PromptTuner
 
 
 def _shared_backbone(cfg, device: torch.device) -> Backbone:

@@ -1,16 +1,15 @@
 """Finds the complete runs of an output folder and reads what a report needs of them."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
+from runs.folder import MARKER, RESULTS_FILE
+from runs.results import decode_results
+from runs.run import Run
 from sweep.plan import PROTOCOLS, UNTRAINED, run_for
-from sweep.run import MARKER, RESULTS_FILE, Run
 
 METRICS = ("accuracy", "macro_f1", "ece", "auroc")
 NUMBERED = re.compile(r"(\d+)shots|seed(\d+)")
@@ -128,17 +127,10 @@ def _read(run: Run, folder: str) -> Record | str | None:
         return None
     try:
         with open(f"{folder}/{RESULTS_FILE}", "rb") as file:
-            return _record(run, _decoded(file.read()), finished)
+            return _record(run, decode_results(file.read()), finished)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         about = str(error) if not isinstance(error, KeyError) else f"{error} is missing"
         return f"{RESULTS_FILE} cannot be used ({about}); delete the folder to run again"
-
-
-def _decoded(text: bytes) -> dict:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text)  # slower, and reads NaN, too: the loss of a run that diverged
 
 
 def _record(run: Run, results: dict, finished: float) -> Record:
@@ -153,14 +145,14 @@ def _record(run: Run, results: dict, finished: float) -> Record:
     share = None
     if "train_and_test" in seconds:
         # Runs side by side shared the time in which they were trained, not that in which they were built.
-        share = seconds.get("build", 0) + seconds["train_and_test"] / seconds.get("runs_side_by_side", 1)
+        share = seconds.get("build", 0) + seconds["train_and_test"] / seconds.get("runs_in_stack", 1)
     return Record(
         run,
         results.get("variant") or "clean",
         metrics,
         finished,
         share,
-        results.get("learned_parameters"),
+        results.get("trainable_parameters"),
         tuple(sorted((results.get("environment") or {}).items())),
         (results.get("imported") or {}).get("from", ""),
     )

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from runs.run import Run
 from sweep.plan import UNTRAINED, run_for
 from sweep.report.collect import Collected, Record, Selection
 from sweep.report.stats import Value, over_datasets, over_seeds
-from sweep.run import Run
 
 Pick = Callable[[Record], float | None]
 PROTOCOL_NAMES = {"few_shot": "Few-shot", "base2new": "Base-to-new"}

@@ -1,0 +1,60 @@
+"""A user's own Python file with trainers and data sets (--import)."""
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from dassl.errors import InputError
+
+
+def import_file(path: str) -> None:
+    """Import a Python file, which registers its trainers and data sets; a file is imported once per process.
+
+    The settings of a trainer are its class attribute `defaults`. Where the file has the function `extend_cfg(cfg)` of
+    CoOp-style code, they are the node TRAINER.<NAME> that it makes.
+
+    Raises:
+        InputError: the file is missing, or its import fails.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise InputError(f"--import: '{path}' is no file; name a Python file that registers a trainer or a data set")
+    known = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    if str(file) in known:
+        return
+    spec = importlib.util.spec_from_file_location(f"imported_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--import: '{path}' is no Python file: its name must end with .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickled objects look their module up by name
+    try:
+        spec.loader.exec_module(module)
+        _take_settings(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise InputError(f"--import: '{path}', {_line(error, file)}{type(error).__name__}: {error}") from error
+
+
+def _line(error: Exception, file: Path) -> str:
+    """The line of the file in which an error happened, "" where there is none."""
+    if isinstance(error, SyntaxError):
+        return f"line {error.lineno}: "
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"line {lines[-1]}: " if lines else ""
+
+
+def _take_settings(module: ModuleType) -> None:
+    from dassl.config import get_cfg_default
+    from dassl.engine import TRAINER_REGISTRY
+
+    extend = getattr(module, "extend_cfg", None)
+    if extend is None:
+        return
+    cfg = get_cfg_default()
+    extend(cfg)
+    for name in TRAINER_REGISTRY.registered_names():
+        trainer = TRAINER_REGISTRY.get(name)
+        if trainer.__module__ == module.__name__ and name.upper() in cfg.TRAINER:
+            trainer.defaults = dict(cfg.TRAINER[name.upper()])

@@ -1,0 +1,57 @@
+"""A run as a value: what it is called and where its files lie."""
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dassl.errors import InputError
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """The name of a run. A sweep gives methods that learn nothing shots 0 and seed 1 (see `sweep.plan`)."""
+
+    protocol: str
+    dataset: str
+    backbone: str
+    method: str
+    shots: int
+    seed: int
+
+    def folder(self, output: str | Path) -> Path:
+        """The folder of the run's files."""
+        return Path(self.path(output))
+
+    def path(self, output: str | Path) -> str:
+        """The same folder as text, which is faster to make where there are thousands."""
+        names = f"{self.protocol}/{self.dataset}/{self.backbone}/{self.method}"
+        return f"{output}/{names}/{self.shots}shots/seed{self.seed}"
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        about = f"{self.backbone}, {self.protocol}, {self.shots} shots, seed {self.seed}"
+        return f"{self.method} on {self.dataset} ({about})"
+
+
+def is_config_file(dataset: str) -> bool:
+    """Whether the name of a data set is the path of a yaml file."""
+    return dataset.endswith((".yaml", ".yml"))
+
+
+def dataset_name(path: str) -> str:
+    """The name of the data set that a yaml file describes: the file's name without the ending.
+
+    Raises:
+        InputError: the name cannot be used for a folder.
+    """
+    name = Path(path).stem
+    if not _FOLDER_NAME.fullmatch(name):
+        raise InputError(
+            f"'{path}': the file name gives the data set its name and its runs their folder; "
+            "use letters, digits, '-', '_' and '.' only, and begin with a letter or a digit"
+        )
+    return name
