@@ -4,7 +4,6 @@ import errno
 import fcntl
 import re
 import threading
-import time
 
 import pytest
 
@@ -129,11 +128,16 @@ def test_other_settings_of_any_complete_run_are_refused(phantom_root, tmp_path, 
     words += ["--slots", "1", "TRAINER.TIPADAPTER.SEARCH_STEPS", "3"]
     assert main(words) == 0
     assert main([*words, "DATALOADER.NUM_WORKERS", "1", "--dry-run"]) == 0
-    path = run_for("few_shot", "phantom", "Tiny", "TipAdapter", 2, 3).folder(tmp_path) / "config.yaml"
-    path.write_text(path.read_text().replace("SEARCH_STEPS: 3", "SEARCH_STEPS: 4"))
+    folder = run_for("few_shot", "phantom", "Tiny", "TipAdapter", 2, 3).folder(tmp_path)
+    command = Options(tmp_path, str(phantom_root), opts=("TRAINER.TIPADAPTER.SEARCH_STEPS", "4")).command(
+        run_for("few_shot", "phantom", "Tiny", "TipAdapter", 2, 3)
+    )
+    assert train.main([*command, "--overwrite"]) == 0
     capsys.readouterr()
     assert main([*words, "--dry-run"]) == 2
-    assert "-TRAINER.TIPADAPTER.SEARCH_STEPS: 4\n+TRAINER.TIPADAPTER.SEARCH_STEPS: 3" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert f"'{folder}' holds a run with other settings" in printed
+    assert "-TRAINER.TIPADAPTER.SEARCH_STEPS: 4\n+TRAINER.TIPADAPTER.SEARCH_STEPS: 3" in printed
 
 
 def test_a_lock_keeps_others_away_and_leaves_no_file_of_a_complete_run(tmp_path):
@@ -169,16 +173,16 @@ def test_runs_are_carried_out_on_a_file_system_without_locks(tmp_path, monkeypat
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".lock") and "seed" not in path.name]
 
 
-def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_path):
+def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     words = ["--trainer", "CoOp", "--root", str(phantom_root), "--shots", "1", "--output-dir", str(folder), *FAST]
     lock = RunLock(folder)
     assert len(carry_out([parse_args(words)], wait=False)) == 1
-    codes = []
+    codes, waiting = [], threading.Event()
+    monkeypatch.setattr("runs.lock.print", lambda text: waiting.set(), raising=False)
     thread = threading.Thread(target=lambda: codes.append(train.main(words)))
     thread.start()
-    time.sleep(0.5)
-    assert thread.is_alive()
+    assert waiting.wait(60)
     assert not folder.exists()
     lock.release()
     thread.join(60)

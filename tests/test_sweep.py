@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from dassl.errors import InputError
 from runs.folder import MARKER, is_complete
 from runs.results import read_results, write_results
 from runs.run import Run
@@ -138,13 +137,6 @@ def test_unknown_names_stop_a_sweep_before_it_starts(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_damaged_results_are_named(tmp_path):
-    write_results(tmp_path, {})
-    (tmp_path / "results.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_results(tmp_path)
-
-
 def test_shell_script_takes_coop_style_arguments(phantom_root, tmp_path):
     """The interpreter of the tests is the active environment, which satisfies the requirements."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -171,7 +163,7 @@ def killed_when_started(words, folder, signal_number):
     )
     try:
         while process.poll() is None and not list(folder.rglob("checkpoint.pth")):
-            time.sleep(0.05)
+            time.sleep(0.01)
         os.killpg(process.pid, signal_number)
         errors = process.communicate(timeout=60)[1].decode()
     finally:

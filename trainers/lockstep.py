@@ -2,15 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from trainers.context import encode_together
 
-if TYPE_CHECKING:
-    from trainers.tuner import PromptTuner
 
-
-def train_together(runs: Sequence["PromptTuner"], finished: Callable[["PromptTuner"], None] = lambda run: None) -> None:
+def train_together(runs: Sequence[Any], finished: Callable[[Any], None] = lambda run: None) -> None:
     """Train runs to their ends, each as if it were alone but for rounding; a single run is the case of one.
 
     The runs share a backbone and a precision, and may differ in seed, shots and length. What they learn is apart, so
@@ -36,7 +33,7 @@ def train_together(runs: Sequence["PromptTuner"], finished: Callable[["PromptTun
                 step(batches)
 
 
-def step(batches: dict["PromptTuner", dict]) -> None:
+def step(batches: dict[Any, dict]) -> None:
     """One training step of each run on its own batch."""
     runs = list(batches)
     precision = runs[0].precision
