@@ -132,7 +132,8 @@ def _default_cfg(methods: tuple[str, ...]) -> CN:
     cfg.DATASET.CLASSES = ()
     cfg.DATASET.PROMPTS = ""
     for name in methods:
-        cfg.TRAINER[name.upper()] = CN(TRAINER_REGISTRY.get(name).defaults)
+        trainer = TRAINER_REGISTRY.get(name)
+        cfg.TRAINER[name.upper()] = CN(getattr(trainer, "own_settings", trainer.defaults))
     return cfg
 
 

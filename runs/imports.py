@@ -12,8 +12,8 @@ from dassl.errors import InputError
 def import_file(path: str) -> None:
     """Import a Python file, which registers its trainers and data sets; a file is imported once per process.
 
-    The settings of a trainer are its class attribute `defaults`. Where the file has the function `extend_cfg(cfg)` of
-    CoOp-style code, they are the node TRAINER.<NAME> that it makes.
+    Where the file has CoOp's function `extend_cfg(cfg)`, the node TRAINER.<NAME> that it creates becomes the class
+    attribute `own_settings` of the trainer, the defaults of its settings.
 
     Raises:
         InputError: the file is missing, or its import fails.
@@ -57,4 +57,4 @@ def _take_settings(module: ModuleType) -> None:
     for name in TRAINER_REGISTRY.registered_names():
         trainer = TRAINER_REGISTRY.get(name)
         if trainer.__module__ == module.__name__ and name.upper() in cfg.TRAINER:
-            trainer.defaults = dict(cfg.TRAINER[name.upper()])
+            trainer.own_settings = dict(cfg.TRAINER[name.upper()])
