@@ -41,7 +41,7 @@ class Contents:
         prompts = load_prompts(name)
         return prompts.source, prompts.digest()
 
-    def refuse_other(self, results: dict, folder: Path) -> None:
+    def refuse_other(self, results: dict, folder: str | Path) -> None:
         """Refuse results that were made with another content of a file.
 
         Raises:

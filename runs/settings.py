@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import yaml
@@ -23,26 +23,27 @@ WITHOUT_EFFECT |= {"DATALOADER.NUM_WORKERS"}
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a run that can change its numbers.
+    """The settings of a run that can change its numbers, as JSON text by key, such as "OPTIM.LR".
 
     Attributes:
-        values: JSON text by key, such as "OPTIM.LR".
-        defaults: the same for the default of every key that today's code knows.
+        changed: the settings that differ from their defaults.
+        defaults: the default of every key that today's code knows.
     """
 
-    values: Mapping[str, str]
+    changed: Mapping[str, str]
     defaults: Mapping[str, str]
 
     @classmethod
     def of(cls, cfg: CfgNode) -> "Settings":
         """The settings of a configuration."""
-        from configs.build import default_cfg
+        from dassl.engine import TRAINER_REGISTRY
 
-        return cls(_flat(cfg), _flat(default_cfg()))
+        defaults = _defaults(tuple(TRAINER_REGISTRY.registered_names()))
+        return cls({key: value for key, value in _flat(cfg).items() if value != defaults.get(key)}, defaults)
 
     def of_cell(self, shots: int, seed: int) -> "Settings":
         """The settings of a run that differs in shots and seed only."""
-        return replace(self, values={**self.values, "DATASET.NUM_SHOTS": str(shots), "SEED": str(seed)})
+        return Settings({**self.changed, "DATASET.NUM_SHOTS": str(shots), "SEED": str(seed)}, self.defaults)
 
     @cached_property
     def digest(self) -> str:
@@ -51,20 +52,19 @@ class Settings:
         A key that is added to the code later, at its default, leaves the digest as it is. For the same reason the
         default of an existing key must not change; its new meaning needs a new key.
         """
-        changed = {key: value for key, value in self.values.items() if value != self.defaults.get(key)}
-        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(self.changed, sort_keys=True).encode()).hexdigest()[:16]
 
     def difference(self, stored: Mapping[str, str]) -> str:
         """The settings that differ from stored ones, two lines each; "" for none. A missing key has its default."""
         lines = []
-        for key in sorted({*self.values, *stored}):
-            old, new = (values.get(key, self.defaults.get(key)) for values in (stored, self.values))
+        for key in sorted({*self.changed, *stored}):
+            old, new = (values.get(key, self.defaults.get(key)) for values in (stored, self.changed))
             if old != new:
                 lines += [f"{sign}{key}: {value}" for sign, value in (("-", old), ("+", new)) if value is not None]
         return "\n".join(lines)
 
 
-def refuse_other_settings(asked: Settings, contents: Contents, folder: Path) -> None:
+def refuse_other_settings(asked: Settings, contents: Contents, folder: str | Path) -> None:
     """Refuse a folder that holds a run made with other settings, another split or other prompts.
 
     The digest in results.json is compared first. Where it differs or is missing, the stored config.yaml is compared
@@ -76,10 +76,10 @@ def refuse_other_settings(asked: Settings, contents: Contents, folder: Path) -> 
     if is_complete(folder):
         results = read_results(folder)
         if results.get("settings_digest") != asked.digest:
-            _refuse_other_config(asked, folder)
+            _refuse_other_config(asked, Path(folder))
         contents.refuse_other(results, folder)
-    elif is_started(folder) and (folder / CONFIG_FILE).is_file():
-        _refuse_other_config(asked, folder)
+    elif is_started(Path(folder)) and Path(folder, CONFIG_FILE).is_file():
+        _refuse_other_config(asked, Path(folder))
 
 
 def _refuse_other_config(asked: Settings, folder: Path) -> None:
@@ -99,6 +99,13 @@ def _refuse_other_config(asked: Settings, folder: Path) -> None:
             f"'{folder}' holds a run with other settings; --overwrite replaces it, --output-dir keeps it:\n"
             f"--- stored\n+++ asked for\n{difference}"
         )
+
+
+@lru_cache
+def _defaults(trainers: tuple[str, ...]) -> dict[str, str]:
+    from configs.build import default_cfg
+
+    return _flat(default_cfg())
 
 
 def _flat(node: Mapping, prefix: str = "") -> dict[str, str]:

@@ -77,4 +77,4 @@ def refuse_other_runs(complete: Iterable[Run], options: Options, configured: dic
     """
     for run in complete:
         of_series = configured[Series.of(run)]
-        refuse_other_settings(of_series.settings_of(run), of_series.contents, run.folder(options.output))
+        refuse_other_settings(of_series.settings_of(run), of_series.contents, run.path(options.output))

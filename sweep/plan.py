@@ -52,8 +52,9 @@ def make_plan(
     seeds: Iterable[int],
 ) -> list[Run]:
     """All runs of a grid, once each; those with many shots take longest and come first, so that no worker idles."""
+    untrained = untrained_methods()
     cells = {
-        run_for(protocol, dataset, backbone, method, k, seed)
+        Run(protocol, dataset, backbone, method, *((0, 1) if method in untrained else (k, seed)))
         for dataset in datasets
         for method in methods
         for k in shots

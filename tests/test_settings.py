@@ -60,12 +60,13 @@ def test_the_digest_changes_with_settings_that_have_an_effect(tmp_path):
 
 def test_a_key_that_is_added_later_at_its_default_changes_nothing(tmp_path):
     before = Settings.of(configuration(tmp_path))
-    after = Settings({**before.values, "NEW.KEY": "1"}, {**before.defaults, "NEW.KEY": "1"})
+    defaults = {**before.defaults, "NEW.KEY": "1"}
+    after = Settings(before.changed, defaults)
     assert after.digest == before.digest
-    assert after.difference(before.values) == ""
-    after = Settings({**before.values, "NEW.KEY": "2"}, after.defaults)
+    assert after.difference(before.changed) == ""
+    after = Settings({**before.changed, "NEW.KEY": "2"}, defaults)
     assert after.digest != before.digest
-    assert after.difference(before.values) == "-NEW.KEY: 1\n+NEW.KEY: 2"
+    assert after.difference(before.changed) == "-NEW.KEY: 1\n+NEW.KEY: 2"
 
 
 def test_earlier_results_without_a_digest_are_valid(earlier, tmp_path):
