@@ -1,12 +1,11 @@
 """A run as a value: what it is called and where its files lie."""
 
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dassl.errors import InputError
 
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NOT_IN_FOLDER_NAMES = frozenset('/\\:*?"<>|')
 
 
 @dataclass(frozen=True, order=True)
@@ -49,9 +48,9 @@ def dataset_name(path: str) -> str:
         InputError: the name cannot be used for a folder.
     """
     name = Path(path).stem
-    if not _FOLDER_NAME.fullmatch(name):
+    if name.startswith(".") or not name.isprintable() or _NOT_IN_FOLDER_NAMES & set(name):
         raise InputError(
-            f"'{path}': the file name gives the data set its name and its runs their folder; "
-            "use letters, digits, '-', '_' and '.' only, and begin with a letter or a digit"
+            f"'{path}': the data set and the folder of its runs are named after this file; "
+            f"rename it so that it does not begin with '.' and has none of {' '.join(sorted(_NOT_IN_FOLDER_NAMES))}"
         )
     return name

@@ -106,9 +106,9 @@ def test_a_file_that_cannot_be_imported_is_named(own, capsys, content, message):
 
 
 def test_a_yaml_file_must_have_a_name_for_a_folder(own, capsys):
-    (own / "own shades.yaml").write_text("DATASET:\n  NAME: OwnShades\n")
-    assert train.main(["--trainer", "CoOp", "--dataset", str(own / "own shades.yaml")]) == 2
-    assert "use letters, digits" in capsys.readouterr().err
+    for name in (".yaml", ".hidden.yaml", "what?.yaml", "a\nb.yaml"):
+        assert train.main(["--trainer", "CoOp", "--dataset", str(own / name)]) == 2
+        assert "named after this file; rename it" in capsys.readouterr().err
     (own / "more").mkdir()
     (own / "more" / "own-shades.yaml").write_text("DATASET:\n  NAME: OwnShades\n")
     both = f"{own / 'own-shades.yaml'},{own / 'more' / 'own-shades.yaml'}"
