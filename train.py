@@ -29,7 +29,11 @@ def main(argv: list[str] | None = None) -> int:
         print(everything())
         return 0
     args = parse_args(argv, __doc__ or "")
-    return exit_code(lambda: carry_out([args]) and 0, "the same command resumes after the last finished epoch")
+
+    def work() -> None:
+        carry_out([args])
+
+    return exit_code(work, "the same command resumes after the last finished epoch")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -59,7 +60,7 @@ class Contents:
                 )
 
     @cached_property
-    def _class(self) -> type:
+    def _class(self) -> Any:
         from dassl.data.datasets import DATASET_REGISTRY
 
         return DATASET_REGISTRY.get(self._settings.NAME)

@@ -1,6 +1,5 @@
 """The versions, the hardware and the commit that a result was made with."""
 
-import contextlib
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -23,8 +22,10 @@ def environment(device: "torch.device") -> dict[str, object]:
     import torch
 
     def installed(name: str) -> str | None:
-        with contextlib.suppress(PackageNotFoundError):
+        try:
             return version(name)
+        except PackageNotFoundError:
+            return None
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(PROJECT), *words], capture_output=True, text=True)

@@ -5,12 +5,13 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from dassl.errors import InputError
 
 
 def import_file(path: str) -> None:
-    """Import a Python file, which registers its trainers and data sets; a file is imported once per process.
+    """Import a Python file, which registers its trainers and data sets; each file is imported once per process.
 
     Where the file has CoOp's function `extend_cfg(cfg)`, the node TRAINER.<NAME> that it creates becomes the class
     attribute `own_settings` of the trainer, the defaults of its settings.
@@ -29,6 +30,8 @@ def import_file(path: str) -> None:
         raise InputError(f"--import: '{path}' is no Python file: its name must end with .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickled objects look their module up by name
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))  # the file may import others beside it
     try:
         spec.loader.exec_module(module)
         _take_settings(module)
@@ -55,6 +58,6 @@ def _take_settings(module: ModuleType) -> None:
     cfg = get_cfg_default()
     extend(cfg)
     for name in TRAINER_REGISTRY.registered_names():
-        trainer = TRAINER_REGISTRY.get(name)
+        trainer: Any = TRAINER_REGISTRY.get(name)
         if trainer.__module__ == module.__name__ and name.upper() in cfg.TRAINER:
             trainer.own_settings = dict(cfg.TRAINER[name.upper()])

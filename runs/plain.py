@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from typing import Any
 
 import torch
 from yacs.config import CfgNode
@@ -12,7 +13,8 @@ from trainers.tuner import Tuner
 
 def is_plain(trainer: str) -> bool:
     """Whether a trainer is one of Dassl's API alone."""
-    return not issubclass(TRAINER_REGISTRY.get(trainer), Tuner)
+    registered: Any = TRAINER_REGISTRY.get(trainer)
+    return not issubclass(registered, Tuner)
 
 
 class PlainTrainer:
@@ -27,7 +29,7 @@ class PlainTrainer:
     stackable = False
     logged = contextlib.nullcontext
 
-    def __init__(self, trainer, cfg: CfgNode):
+    def __init__(self, trainer: Any, cfg: CfgNode):
         self.trainer, self.cfg = trainer, cfg
         self.dm = getattr(trainer, "dm", None)
         self.device: torch.device = trainer.device
@@ -54,14 +56,14 @@ class PlainTrainer:
         self.training_started = time.time()
         with self.logged():
             self.trainer.train()
-            metrics = getattr(self.trainer.evaluator, "metrics", None)
-            self.evaluation = {self._classes: dict(metrics)} if metrics else self.evaluate()
+            metrics = getattr(self.trainer.evaluator, "metrics", {})
+            self.evaluation = {self._classes: dict(metrics)} if "accuracy" in metrics else self.evaluate()
 
     def evaluate(self) -> dict[str, dict]:
         """Test; the metrics by the classes that were tested. An evaluator without metrics gives the accuracy alone."""
         accuracy = self.trainer.test()
-        metrics = getattr(self.trainer.evaluator, "metrics", None) or {"accuracy": accuracy}
-        self.evaluation = {self._classes: dict(metrics)}
+        metrics = getattr(self.trainer.evaluator, "metrics", {})
+        self.evaluation = {self._classes: {"accuracy": accuracy, **metrics}}
         return self.evaluation
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:

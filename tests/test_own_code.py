@@ -20,17 +20,21 @@ FAST = ["OPTIM.MAX_EPOCH", "3", "DATALOADER.NUM_WORKERS", "0"]
 
 
 @pytest.fixture
-def own(tmp_path):
+def own(tmp_path, monkeypatch):
     """A folder with images, shades.yaml, and own.py: tests/coop_style.py with names that are free in this process."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
     kept = [(registry, dict(registry._objects)) for registry in (TRAINER_REGISTRY, DATASET_REGISTRY)]
     coop_style.make_images(tmp_path)
     text = Path(coop_style.__file__).read_text().replace("MeanColour", "OwnTrainer")
-    (tmp_path / "own.py").write_text(text.replace("MEANCOLOUR", "OWNTRAINER").replace("Shades", "OwnShades"))
+    text = text.replace("MEANCOLOUR", "OWNTRAINER").replace("Shades", "OwnShades")
+    (tmp_path / "own.py").write_text(text.replace("def extend_cfg", "import beside_own\n\n\ndef extend_cfg"))
+    (tmp_path / "beside_own.py").touch()
     (tmp_path / "own-shades.yaml").write_text("DATASET:\n  NAME: OwnShades\n")
     yield tmp_path
     for registry, objects in kept:
         registry._objects = objects
-    sys.modules.pop("imported_own", None)
+    for name in ("imported_own", "beside_own"):
+        sys.modules.pop(name, None)
 
 
 def words(own, *more):
