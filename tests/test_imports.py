@@ -136,7 +136,7 @@ def test_prompts_need_no_torch():
     ("modules", "slow"),
     [
         ("runs.run, runs.folder, runs.results, runs.lock, runs.arguments, runs.execute, sweep.__main__", "torch"),
-        ("configs", "torchvision timm open_clip transformers scipy.ndimage scipy.stats matplotlib"),
+        ("configs.build", "torchvision timm open_clip transformers scipy.ndimage scipy.stats matplotlib"),
     ],
 )
 def test_commands_load_no_slow_libraries_before_they_need_them(modules, slow):
