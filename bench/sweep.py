@@ -18,9 +18,11 @@ from pathlib import Path
 from tabulate import tabulate
 
 import sweep.__main__
+from runs.folder import MARKER
+from runs.run import Run
+from sweep.arguments import grids_and_options
 from sweep.check import check
-from sweep.plan import make_plan
-from sweep.run import MARKER, Run, Settings
+from sweep.plan import Series, make_plan
 
 METHODS = ("CoOp", "BiomedDPT", *(f"Method{k:02}" for k in range(17)))
 BACKBONES, DATASETS, SEEDS = 4, 11, 4
@@ -84,21 +86,21 @@ def make_tree(output: Path, backbones: int) -> int:
 
 
 def make_finished(words: list[str]) -> int:
-    """Write results and settings of every run of a command line, as if all had been run; returns how many."""
+    """Write the results of every run of a command line, as if all had been run; returns how many."""
     args = sweep.__main__.build_parser()[1].choices["run"].parse_intermixed_args(words)
-    plan = [run for axes in sweep.__main__.grids_of(args) for run in make_plan(*axes)]
-    configured = check(plan, Settings(args.output, args.root))
+    grids, options = grids_and_options(args)
+    plan = [run for axes in grids for run in make_plan(*axes)]
+    configured = check(plan, options)
     for run in plan:
-        folder = run.folder(args.output)
-        _finish(run, folder)
-        (folder / "config.yaml").write_text(configured[run.kind].of(run, str(folder)))
+        digest = configured[Series.of(run)].settings_of(run).digest
+        _finish(run, run.folder(options.output), digest)
     os.sync()
     return len(plan)
 
 
-def _finish(run: Run, folder: Path) -> None:
+def _finish(run: Run, folder: Path, digest: str = "") -> None:
     folder.mkdir(parents=True)
-    (folder / "results.json").write_text(_results(run))
+    (folder / "results.json").write_text(_results(run, digest))
     (folder / MARKER).touch()
 
 
@@ -109,7 +111,7 @@ def _runs(backbones: int) -> Iterator[Run]:
             yield Run(*words)
 
 
-def _results(run: Run) -> str:
+def _results(run: Run, digest: str) -> str:
     draw = random.Random(repr(run)).uniform
     parts = ("all",) if run.protocol == "few_shot" else ("base", "new")
     metrics: dict = {
@@ -127,6 +129,7 @@ def _results(run: Run) -> str:
         "variant": "clean",
         "metrics": metrics,
         "trainable_parameters": 512,
+        "settings_digest": digest,
         "loss_per_epoch": [round(draw(0, 1), 6) for _ in range(EPOCHS)],
         "seconds": {"build": 1.0, "train_and_test": 9.0, "runs_in_stack": 3},
         "environment": {"torch": "2.14.1", "device": "cpu", "git_commit": 10 * "abcd", "git_changed_files": 0},

@@ -22,8 +22,8 @@ def declared(trainer: str) -> type[Method]:
 
 
 def default_settings(trainer: str) -> Mapping[str, Any]:
-    """The defaults of the node TRAINER.<NAME>; a plain Dassl trainer has none."""
-    return TRAINER_REGISTRY.get(trainer).defaults if is_method(trainer) else {}
+    """The defaults of the node TRAINER.<NAME>; those of a plain Dassl trainer come from its file's `extend_cfg`."""
+    return getattr(TRAINER_REGISTRY.get(trainer), "defaults" if is_method(trainer) else "own_settings", {})
 
 
 def untrained_methods() -> frozenset[str]:

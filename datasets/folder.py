@@ -14,6 +14,7 @@ from datasets.splits import (
     few_shot,
     make_split,
     read_split,
+    split_name,
     subsample,
     write_split,
 )
@@ -74,7 +75,7 @@ class FolderDataset(DatasetBase):
 
     def _find_split(self) -> Split:
         """Read the split file beside the images; if there is none, make a split from the class folders and save it."""
-        name = f"split_{self.folder}.json"
+        name = split_name(self.dataset_dir)
         if (self.dataset_dir / name).is_file():
             return self._with_expected_classes(read_split(self.dataset_dir / name), self.dataset_dir / name)
         check_class_folders(self.image_dir, self.classes, self.how_to_get())

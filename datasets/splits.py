@@ -146,6 +146,19 @@ def derived_folder(dataset_dir: Path) -> Path:
     return cache_dir() / "datasets" / f"{dataset_dir.name}-{name}"
 
 
+def split_name(dataset_dir: Path) -> str:
+    """The name of a data set's split file."""
+    return f"split_{dataset_dir.name}.json"
+
+
+def split_file(dataset_dir: Path) -> Path | None:
+    """The split file beside the images or, where that folder is read-only, in the cache; None if there is none yet."""
+    if not dataset_dir.is_dir():
+        return None
+    folders = (dataset_dir, derived_folder(dataset_dir))
+    return next((path for folder in folders if (path := folder / split_name(dataset_dir)).is_file()), None)
+
+
 def check_class_folders(image_dir: Path, classnames: Iterable[str], how_to_get: str) -> None:
     """Raise an InputError that names missing and unknown class folders, if there are any."""
     expected = {name.replace(" ", "_") for name in classnames}

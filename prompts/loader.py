@@ -1,5 +1,6 @@
 """Read and check the prompt files, prompts/<dataset>.json."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ class Prompts:
     source: Path
     template: str
     classes: dict[str, list[str]]
+
+    def digest(self) -> str:
+        """A short name of the content: two files with the same template and sentences have the same digest."""
+        text = json.dumps([self.template, self.classes])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def __getitem__(self, classname: str) -> list[str]:
         if classname not in self.classes:

@@ -1,23 +1,30 @@
-"""How long runs will take, by the times of finished ones."""
+"""How long runs will take, estimated from the times of finished ones."""
 
 import contextlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from statistics import median
 
+from tabulate import tabulate
+
 from dassl.errors import InputError
+from runs.folder import MARKER
+from runs.results import read_results
+from runs.run import Run
 from sweep.check import Configured
-from sweep.run import MARKER, Kind, Run, Settings, read_results
+from sweep.options import Options
+from sweep.plan import Series
+from sweep.progress import in_words
 
 SAMPLES = 12  # finished runs that are read per method
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a finished run took: seconds that do not depend on its length, and those that do."""
+    """The time of a finished run: seconds that do not depend on the length of its training, and those that do."""
 
     dataset: str
     shots: int
@@ -26,17 +33,45 @@ class Sample:
     trained: float
 
     def seconds(self, shots: int, epochs: int) -> float:
-        """What a run of another length would take: steps are as many as epochs times shots, all else being equal."""
+        """The time of a run of another length; the number of steps is proportional to epochs times shots."""
         steps, own = max(1, shots) * epochs, max(1, self.shots) * self.epochs
         return self.fixed + self.trained * (steps / own if steps and own else 1)
 
 
-def estimate(
-    todo: Iterable[Run], complete: Iterable[Run], settings: Settings, configured: Mapping[Kind, Configured]
-) -> dict[Run, float | None]:
-    """Seconds of each run, by finished runs of its method, backbone and protocol; None where there is none.
+def forecast(
+    complete: Sequence[Run], todo: Sequence[Run], options: Options, configured: Mapping[Series, Configured]
+) -> str:
+    """A table of what would run, one line per series, and the time that one run after the other would take."""
+    seconds = estimate(todo, complete, options, configured)
+    rows, unknown = [], set()
+    members: dict[Series, list[Run]] = {}
+    for run in (*complete, *todo):
+        members.setdefault(Series.of(run), []).append(run)
+    for series, runs in sorted(members.items()):
+        left = [run for run in runs if run in seconds]
+        known = [seconds[run] for run in left]
+        if None in known:
+            unknown.add(series.method)
+        took = "?" if None in known else in_words(sum(known))
+        what = f"K {_listed(run.shots for run in left)}; seeds {_listed(run.seed for run in left)}" if left else ""
+        rows.append([*series, len(runs), len(runs) - len(left), len(left), what, took if left else ""])
+    header = ["method", "data set", "protocol", "runs", "complete", "to do", "of these", "time"]
+    lines = [tabulate(rows, header, tablefmt="github", disable_numparse=True), ""]
+    total = sum(value for value in seconds.values() if value is not None)
+    if total:
+        least = "at least " if unknown else ""
+        lines.append(f"one run after the other: {least}{in_words(total)}, estimated from finished runs")
+    if unknown:
+        lines.append(f"no finished run to estimate from: {', '.join(sorted(unknown))}")
+    return "\n".join(lines)
 
-    Those on the same data set and with the same shots are preferred.
+
+def estimate(
+    todo: Iterable[Run], complete: Iterable[Run], options: Options, configured: Mapping[Series, Configured]
+) -> dict[Run, float | None]:
+    """Seconds of each run, from finished runs of its method, backbone and protocol; None where there are none.
+
+    Finished runs on the same data set and with the same shots are preferred.
     """
     finished: dict[tuple, list[Run]] = {}
     for run in complete:
@@ -46,9 +81,9 @@ def estimate(
     for run in todo:
         key = _alike(run)
         if key not in samples:
-            folders = [other.folder(settings.output) for other in _some(finished.get(key, []))]
-            samples[key] = [sample for sample in map(_read, folders or _elsewhere(run, settings)) if sample]
-        epochs = configured[run.kind].epochs if run.shots else 0
+            folders = [other.folder(options.output) for other in _some(finished.get(key, []))]
+            samples[key] = [sample for sample in map(_read, folders or _elsewhere(run, options)) if sample]
+        epochs = configured[Series.of(run)].epochs if run.shots else 0
         near = _nearest(samples[key], run)
         seconds[run] = median(sample.seconds(run.shots, epochs) for sample in near) if near else None
     return seconds
@@ -59,13 +94,13 @@ def _alike(run: Run) -> tuple:
 
 
 def _some(runs: list[Run]) -> list[Run]:
-    """A few of many, always the same."""
+    """At most SAMPLES of the runs, the same ones every time."""
     return runs if len(runs) <= SAMPLES else random.Random(0).sample(runs, SAMPLES)
 
 
-def _elsewhere(run: Run, settings: Settings) -> Iterable[Path]:
-    """Folders of finished runs that are not of this plan."""
-    found = (Path(settings.output) / run.protocol).glob(f"*/{run.backbone}/{run.method}/*shots/seed*/{MARKER}")
+def _elsewhere(run: Run, options: Options) -> Iterable[Path]:
+    """Folders of finished runs that are not in this plan."""
+    found = (Path(options.output) / run.protocol).glob(f"*/{run.backbone}/{run.method}/*shots/seed*/{MARKER}")
     return [marker.parent for marker in islice(found, SAMPLES)]
 
 
@@ -84,10 +119,14 @@ def _read(folder: Path) -> Sample | None:
     with contextlib.suppress(InputError, KeyError, TypeError, ValueError, AttributeError):
         results = read_results(folder)
         took, epochs = results["seconds"], len(results.get("loss_per_epoch", []))
-        # What was trained side by side shared its time.
-        shared = float(took["train_and_test"]) / max(1, int(took.get("runs_side_by_side", 1)))
+        # The runs of a stack share its time.
+        trained = float(took["train_and_test"]) / max(1, int(took.get("runs_in_stack", 1)))
         fixed = float(took.get("build", 0))
         if not epochs:
-            fixed, shared = fixed + shared, 0.0
-        return Sample(results["dataset"], int(results["shots"]), epochs, fixed, shared)
+            fixed, trained = fixed + trained, 0.0
+        return Sample(results["dataset"], int(results["shots"]), epochs, fixed, trained)
     return None
+
+
+def _listed(values: Iterable[int]) -> str:
+    return " ".join(map(str, sorted(set(values))))

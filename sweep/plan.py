@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sweep.run import Run
+from runs.run import Run
 
-# Methods that learn nothing give the same numbers for every seed and shots: one run serves all columns.
-UNTRAINED = frozenset({"ZeroShot", "ZeroShotEnsemble"})
 FEW_SHOT_SHOTS = (1, 2, 4, 8, 16)
 BASE2NEW_SHOTS = (16,)
 PROTOCOLS = ("few_shot", "base2new")
 SEEDS = (1, 2, 3)
-MOST_ON_CPU, MOST_ON_GPU = 4, 16  # runs side by side in a process
+MOST_ON_CPU, MOST_ON_GPU = 4, 16  # runs in a stack
 
 
 class Axes(NamedTuple):
@@ -25,9 +23,23 @@ class Axes(NamedTuple):
     seeds: Sequence[int]
 
 
+class Series(NamedTuple):
+    """Runs on one backbone that differ in shots and seed only; all other settings are the same."""
+
+    method: str
+    dataset: str
+    protocol: str
+
+    @classmethod
+    def of(cls, run: Run) -> "Series":
+        return cls(run.method, run.dataset, run.protocol)
+
+
 def run_for(protocol: str, dataset: str, backbone: str, method: str, shots: int, seed: int) -> Run:
-    """The run whose result stands in a table's cell."""
-    return Run(protocol, dataset, backbone, method, *((0, 1) if method in UNTRAINED else (shots, seed)))
+    """The run that gives the result of a table's cell: for a method that learns nothing, one run for all cells."""
+    from configs import untrained_methods  # imports torch, which reports do without
+
+    return Run(protocol, dataset, backbone, method, *((0, 1) if method in untrained_methods() else (shots, seed)))
 
 
 def make_plan(
@@ -38,9 +50,12 @@ def make_plan(
     shots: Iterable[int],
     seeds: Iterable[int],
 ) -> list[Run]:
-    """All runs of a grid, once each, the long ones (many shots) first so that no slot idles at the end."""
+    """All runs of a grid, once each; those with many shots take longest and come first, so that no worker idles."""
+    from configs import untrained_methods
+
+    untrained = untrained_methods()
     cells = {
-        run_for(protocol, dataset, backbone, method, k, seed)
+        Run(protocol, dataset, backbone, method, *((0, 1) if method in untrained else (k, seed)))
         for dataset in datasets
         for method in methods
         for k in shots
@@ -50,17 +65,16 @@ def make_plan(
 
 
 def stacks(runs: Iterable[Run], most: int = 0, on_gpu: bool = False) -> list[list[Run]]:
-    """Groups of runs that are trained side by side in a process.
+    """Group runs into stacks, which are trained in one step by one process.
 
     Args:
-        runs: of a plan.
-        most: how many at most in a group; 0 for what suits the device.
-        on_gpu: runs that differ in shots are grouped too, since the time of a step hardly depends there on how many
-            there are; on a CPU only the seeds of a cell.
+        runs: the runs of a plan.
+        most: the largest number of runs in a stack; 0 for what suits the device.
+        on_gpu: put runs with different shots into a stack too. On a GPU the time of a step hardly depends on the
+            number of runs; on a CPU a stack has runs that differ in their seeds only.
     """
     most = most or (MOST_ON_GPU if on_gpu else MOST_ON_CPU)
     alike: dict[tuple, list[Run]] = {}
     for run in runs:
-        key = (run.protocol, run.dataset, run.backbone, run.method, None if on_gpu else run.shots)
-        alike.setdefault(key, []).append(run)
+        alike.setdefault((Series.of(run), run.backbone, None if on_gpu else run.shots), []).append(run)
     return [group[k : k + most] for group in alike.values() for k in range(0, len(group), most)]

@@ -1,4 +1,4 @@
-"""How processes are started."""
+"""How worker processes are started."""
 
 import multiprocessing
 import sys
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 def context(preload: Sequence[str]) -> multiprocessing.context.BaseContext:
-    """Processes forked from a small server that has imported modules once, where that is to be had.
+    """A way to start processes: on Linux they are forked from a server that has imported the modules once.
 
-    Never from this process itself, which may have threads.
+    They are never forked from this process, which may have threads.
 
     Args:
-        preload: names of the modules; nothing of them may start threads or touch a GPU.
+        preload: names of the modules, none of which may start threads or use a GPU when it is imported.
     """
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""Shows how far a sweep is: a bar on a terminal, readable lines in a file."""
+"""Shows the progress of a sweep: a bar on a terminal, lines in a file."""
 
 import sys
 import time
@@ -6,21 +6,21 @@ from datetime import timedelta
 
 from tqdm import tqdm
 
-from sweep.run import Run
+from runs.run import Run
 
 SECONDS_BETWEEN_LINES = 30
 
 
 class Progress:
-    """Counts runs that ended, with an estimate of the time that is left.
+    """Counts the runs that ended, and estimates the time that is left.
 
     Args:
-        total: how many runs there are to do.
+        total: the number of runs to do.
     """
 
     def __init__(self, total: int):
         self.total, self.ended, self.failures = total, 0, 0
-        self._started = self._spoken = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._bar = tqdm(total=total, desc="runs", unit="run", smoothing=0) if sys.stderr.isatty() else None
 
     def done(self, run: Run) -> None:
@@ -49,8 +49,8 @@ class Progress:
             self._bar.update()
             return
         now = time.monotonic()
-        if self.ended == self.total or now - self._spoken >= SECONDS_BETWEEN_LINES:
-            self._spoken = now
+        if self.ended == self.total or now - self._printed >= SECONDS_BETWEEN_LINES:
+            self._printed = now
             spent = now - self._started
             left = spent / self.ended * (self.total - self.ended)
             failed = f", {self.failures} failed" if self.failures else ""
@@ -59,5 +59,5 @@ class Progress:
 
 
 def in_words(seconds: float) -> str:
-    """A duration, to the second."""
+    """A duration as h:mm:ss."""
     return str(timedelta(seconds=round(seconds)))

@@ -17,6 +17,14 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import count_num_param, listdir_nohidden, load_checkpoint, load_pretrained_weights, mkdir_if_missing
 
 
+def extend_cfg(cfg):
+    """The settings of the trainer, as CoOp's train.py declares those of its own."""
+    from yacs.config import CfgNode as CN
+
+    cfg.TRAINER.MEANCOLOUR = CN()
+    cfg.TRAINER.MEANCOLOUR.PREC = "fp32"  # fp16, fp32, amp
+
+
 @DATASET_REGISTRY.register()
 class Shades(DatasetBase):
     dataset_dir = "shades"

@@ -9,11 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+from runs.folder import MARKER
+from runs.results import read_results
 from sweep.launchers import worker
 from sweep.report.build import build_report
 from sweep.report.collect import Selection, collect
 from sweep.report.grid import grids
-from sweep.run import MARKER, read_results
 
 PROJECT = Path(__file__).resolve().parent.parent
 FOLDER = "TEST_FAULTS"  # names a folder with files <method>-<seed>, which hold the name of a fault
@@ -32,9 +33,9 @@ def memory() -> None:
 
 def serve(*words) -> None:
     """A worker in which the runs that a file names meet a fault when their training starts."""
-    import train
+    from runs import execute
 
-    plain = train.train
+    plain = execute.train
 
     def faulty(jobs):
         for job in jobs:
@@ -43,7 +44,7 @@ def serve(*words) -> None:
                 {"kill": kill, "memory": memory}[path.read_text()]()
         plain(jobs)
 
-    train.train = faulty
+    execute.train = faulty
     worker.serve(*words)
 
 

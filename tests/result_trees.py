@@ -1,7 +1,7 @@
 """Writes small trees of results."""
 
+from runs.results import write_results
 from sweep.plan import run_for
-from sweep.run import write_results
 
 CPU = {"python": "3.11", "torch": "2.14.1", "device": "cpu", "git_commit": "0123456789abcdef", "git_changed_files": 0}
 GPU = {**CPU, "device": "Some GPU"}

@@ -29,6 +29,10 @@ def command(phantom_root, tmp_path, capsys):
     return _command
 
 
+def stored_parameters(folder):
+    return sum(value.numel() for value in torch.load(folder / "model.pth", weights_only=True)["state_dict"].values())
+
+
 def test_a_run_leaves_its_files(command, tmp_path):
     code, printed = command("--trainer", "BiomedDPT", "--shots", 1, *FAST)
     assert code == 0
@@ -46,6 +50,9 @@ def test_a_run_leaves_its_files(command, tmp_path):
     assert f"* accuracy: {metrics['accuracy']:.1f}%" in (folder / "log.txt").read_text()
     assert len(metrics["per_class_accuracy"]) == 8
     assert len(results["loss_per_epoch"]) == 2
+    assert results["trainable_parameters"] == stored_parameters(folder)
+    assert results["split"]["origin"] == "generated"
+    assert results["prompts"]["file"] == "phantom.json"
     assert results["environment"]["torch"] == torch.__version__.split("+")[0]
     stored = torch.load(folder / "model.pth", weights_only=True)
     assert list(stored["state_dict"]) == ["ctx"]

@@ -10,8 +10,8 @@ import time
 import pytest
 from PIL import Image
 
+from runs.folder import MARKER
 from sweep.__main__ import main
-from sweep.run import MARKER
 from tests import faults
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")

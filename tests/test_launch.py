@@ -1,50 +1,54 @@
-"""What a sweep checks, plans and foretells before it starts, and who may work on a run."""
+"""What a sweep checks and estimates before it starts, the lock of a run, and the outcomes of an attempt."""
 
 import errno
 import fcntl
 import re
 import threading
-import time
 
 import pytest
 
 import train
+from configs import admitted_methods
 from dassl.config import dump_cfg
+from runs.arguments import configuration, parse_args
+from runs.execute import carry_out
+from runs.folder import MARKER, is_complete
+from runs.lock import LockedError, RunLock, has_locks, is_locked, lock_path
+from runs.results import write_results
 from sweep.__main__ import main
-from sweep.claims import Claim, ClaimedError, has_locks, is_claimed, lock_path
 from sweep.estimate import Sample
-from sweep.launchers.work import CLAIMED, DONE, FAILED, REFUSED, Outcome, work_on
+from sweep.launchers.attempt import DONE, FAILED, LOCKED, REFUSED, Outcome, attempt
+from sweep.options import Options
 from sweep.plan import make_plan, run_for
-from sweep.run import MARKER, Settings, is_complete, write_results
 from tests.registered import METHODS
 
 FAST = ["OPTIM.MAX_EPOCH", "1"]
 
 
-def finished(output, run, seconds=10.0, epochs=10, side_by_side=1):
+def write_finished(output, run, seconds=10.0, epochs=10, stack=1):
     run.folder(output).mkdir(parents=True)
     results = {**run.as_dict(), "metrics": {"all": {"accuracy": 50.0}}, "loss_per_epoch": [1.0] * epochs}
-    results["seconds"] = {"build": 2.0, "train_and_test": seconds, "runs_side_by_side": side_by_side}
+    results["seconds"] = {"build": 2.0, "train_and_test": seconds, "runs_in_stack": stack}
     write_results(run.folder(output), results)
 
 
 def test_all_methods_are_those_that_backbone_protocol_and_settings_admit():
-    assert train.methods_for("few_shot", "Tiny", []) == METHODS
+    assert admitted_methods("few_shot", "Tiny", []) == METHODS
     without_new_classes = {"LPpp", "LinearProbe", "TipAdapter", "TipAdapterF"}
-    assert set(train.methods_for("base2new", "Tiny", [])) == set(METHODS) - without_new_classes
-    on_convolutions = train.methods_for("few_shot", "PMC-CLIP", [])
+    assert set(admitted_methods("base2new", "Tiny", [])) == set(METHODS) - without_new_classes
+    on_convolutions = admitted_methods("few_shot", "PMC-CLIP", [])
     assert set(METHODS) - set(on_convolutions) == {"VPT", "VPTDeep", "DPT", "MaPLe", "PromptSRC", "CLIPLoRA"}
-    assert "CLIPLoRA" in train.methods_for("few_shot", "PMC-CLIP", ["TRAINER.CLIPLORA.ENCODER", "text"])
+    assert "CLIPLoRA" in admitted_methods("few_shot", "PMC-CLIP", ["TRAINER.CLIPLORA.ENCODER", "text"])
 
 
-def test_the_scripts_word_all_means_methods_and_data_sets(phantom_root, tmp_path, capsys):
+def test_all_means_every_method_and_data_set_of_the_paper(phantom_root, tmp_path, capsys):
     words = ["run", "--dry-run", "--root", str(phantom_root), "--output", str(tmp_path), "--protocol", "base2new"]
     assert main([*words, "--datasets", "all", "--methods", "all", "--backbone", "BiomedCLIP"]) == 0
     printed = capsys.readouterr().out
     # 15 methods, two of which have one run per data set, on 11 data sets with 3 seeds
     assert f"{(13 * 3 + 2) * 11} runs, 0 complete already" in printed
     assert len(re.findall(r"^\| BiomedDPT ", printed, flags=re.M)) == 11
-    assert "no finished run to go by: BiomedCoOp, BiomedDPT" in printed
+    assert "no finished run to estimate from: BiomedCoOp, BiomedDPT" in printed
     assert not list(tmp_path.iterdir())
 
 
@@ -78,7 +82,7 @@ def test_one_sweep_has_both_protocols(phantom_root, tmp_path, capsys):
         (["--shots", "0"], "at least 1 image per class"),
         (["--launcher", "slurm", "--slurm", "fast"], "--slurm fast: give KEY=VALUE"),
         (["--launcher", "ray"], "no Ray cluster at --address auto"),
-        (["--launcher", "ray", "--address", "127.0.0.1:1"], "no Ray cluster at --address 127.0.0.1:1 ([Errno 111]"),
+        (["--launcher", "ray", "--address", "127.0.0.1:1"], "no Ray cluster at --address 127.0.0.1:1 ([Errno "),
     ],
 )
 def test_bad_input_is_named_before_anything_starts(tmp_path, capsys, words, message):
@@ -97,17 +101,17 @@ def test_a_launcher_whose_package_is_missing_says_what_to_install(tmp_path, caps
     assert f"pip install -r requirements-{launcher}.txt" in capsys.readouterr().err
 
 
-def test_dry_run_foretells_by_finished_runs(phantom_root, tmp_path, capsys):
+def test_dry_run_estimates_from_finished_runs(phantom_root, tmp_path, capsys):
     done = run_for("few_shot", "phantom", "Tiny", "CoOp", 2, 1)
-    finished(tmp_path, done, seconds=30.0, side_by_side=3)
-    command = Settings(tmp_path, str(phantom_root), opts=("OPTIM.MAX_EPOCH", "10")).command(done)
-    (done.folder(tmp_path) / "config.yaml").write_text(dump_cfg(train.configuration(train.parse_args(command))[0]))
-    finished(tmp_path, run_for("few_shot", "busi", "Tiny", "ZeroShot", 1, 1), seconds=5.0, epochs=0)
+    write_finished(tmp_path, done, seconds=30.0, stack=3)
+    command = Options(tmp_path, str(phantom_root), opts=("OPTIM.MAX_EPOCH", "10")).command(done)
+    (done.folder(tmp_path) / "config.yaml").write_text(dump_cfg(configuration(parse_args(command))[0]))
+    write_finished(tmp_path, run_for("few_shot", "busi", "Tiny", "ZeroShot", 1, 1), seconds=5.0, epochs=0)
     words = ["run", "--dry-run", "--root", str(phantom_root), "--output", str(tmp_path), "OPTIM.MAX_EPOCH", "10"]
     assert main([*words, "--methods", "ZeroShot,CoOp,BiomedDPT", "--shots", "2,4", "--seeds", "1,2"]) == 0
     lines = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.count("|") == 9]
     rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in lines}
-    # CoOp: 2 s to build; 30 s shared by three for 2 shots, twice that for 4
+    # CoOp: 2 s to build; 30 s of a stack of three runs with 2 shots, twice that with 4
     assert rows["CoOp"] == ["phantom", "few_shot", "4", "1", "3", "K 2 4; seeds 1 2", "0:00:56"]
     assert rows["ZeroShot"] == ["phantom", "few_shot", "1", "0", "1", "K 0; seeds 1", "0:00:07"]
     assert rows["BiomedDPT"][-1] == "?"
@@ -124,75 +128,80 @@ def test_other_settings_of_any_complete_run_are_refused(phantom_root, tmp_path, 
     words += ["--slots", "1", "TRAINER.TIPADAPTER.SEARCH_STEPS", "3"]
     assert main(words) == 0
     assert main([*words, "DATALOADER.NUM_WORKERS", "1", "--dry-run"]) == 0
-    path = run_for("few_shot", "phantom", "Tiny", "TipAdapter", 2, 3).folder(tmp_path) / "config.yaml"
-    path.write_text(path.read_text().replace("SEARCH_STEPS: 3", "SEARCH_STEPS: 4"))
+    folder = run_for("few_shot", "phantom", "Tiny", "TipAdapter", 2, 3).folder(tmp_path)
+    command = Options(tmp_path, str(phantom_root), opts=("TRAINER.TIPADAPTER.SEARCH_STEPS", "4")).command(
+        run_for("few_shot", "phantom", "Tiny", "TipAdapter", 2, 3)
+    )
+    assert train.main([*command, "--overwrite"]) == 0
     capsys.readouterr()
     assert main([*words, "--dry-run"]) == 2
-    assert "-TRAINER.TIPADAPTER.SEARCH_STEPS: 4\n+TRAINER.TIPADAPTER.SEARCH_STEPS: 3" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert f"'{folder}' holds a run with other settings" in printed
+    assert "-TRAINER.TIPADAPTER.SEARCH_STEPS: 4\n+TRAINER.TIPADAPTER.SEARCH_STEPS: 3" in printed
 
 
-def test_a_claim_keeps_others_away_and_leaves_nothing_of_a_complete_run(tmp_path):
+def test_a_lock_keeps_others_away_and_leaves_no_file_of_a_complete_run(tmp_path):
     folder = tmp_path / "seed1"
     folder.mkdir()
     (folder / ".model.pth.abc").write_text("half")
-    claim = Claim(folder)
+    lock = RunLock(folder)
     assert not list(folder.iterdir())
-    assert is_claimed(folder)
-    with pytest.raises(ClaimedError):
-        Claim(folder)
-    claim.release()
-    assert not is_claimed(folder)
-    claim = Claim(folder)
+    assert is_locked(folder)
+    with pytest.raises(LockedError):
+        RunLock(folder)
+    lock.release()
+    assert not is_locked(folder)
+    lock = RunLock(folder)
     (folder / MARKER).touch()
-    claim.release()
+    lock.release()
     assert not lock_path(folder).exists()
 
 
-def test_on_a_file_system_without_locks_runs_are_worked_on_all_the_same(tmp_path, monkeypatch, capsys):
+def test_runs_are_carried_out_on_a_file_system_without_locks(tmp_path, monkeypatch, capsys):
     def flock(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", flock)
     folder = tmp_path / "seed1"
-    claim = Claim(folder)
+    lock = RunLock(folder)
     assert f"no locks on the file system of '{folder}'" in capsys.readouterr().out
-    assert not is_claimed(folder)
-    claim.release()
+    assert not is_locked(folder)
+    lock.release()
     assert not has_locks(tmp_path)
     monkeypatch.undo()
     assert has_locks(tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".lock") and "seed" not in path.name]
 
 
-def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_path):
+def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     words = ["--trainer", "CoOp", "--root", str(phantom_root), "--shots", "1", "--output-dir", str(folder), *FAST]
-    claim = Claim(folder)
-    assert len(train.carry_out([train.parse_args(words)], wait=False)) == 1
-    codes = []
+    lock = RunLock(folder)
+    assert len(carry_out([parse_args(words)], wait=False)) == 1
+    codes, waiting = [], threading.Event()
+    monkeypatch.setattr("runs.lock.print", lambda text: waiting.set(), raising=False)
     thread = threading.Thread(target=lambda: codes.append(train.main(words)))
     thread.start()
-    time.sleep(0.5)
-    assert thread.is_alive()
+    assert waiting.wait(60)
     assert not folder.exists()
-    claim.release()
+    lock.release()
     thread.join(60)
     assert codes == [0]
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
-def test_outcomes_of_a_group(phantom_root, tmp_path, monkeypatch):
-    settings = Settings(tmp_path, str(phantom_root), opts=tuple(FAST))
+def test_outcomes_of_an_attempt(phantom_root, tmp_path, monkeypatch):
+    options = Options(tmp_path, str(phantom_root), opts=tuple(FAST))
     good, taken = make_plan("few_shot", ["phantom"], "Tiny", ["CoOp"], [1], [1, 2])
-    claim = Claim(taken.folder(tmp_path))
-    assert work_on([good, taken], settings) == [Outcome(good, DONE), Outcome(taken, CLAIMED)]
-    claim.release()
+    lock = RunLock(taken.folder(tmp_path))
+    assert attempt([good, taken], options) == [Outcome(good, DONE), Outcome(taken, LOCKED)]
+    lock.release()
     assert is_complete(good.folder(tmp_path))
-    (outcome,) = work_on([run_for("few_shot", "phantom", "Tiny", "CoOp", 99, 1)], settings)
+    (outcome,) = attempt([run_for("few_shot", "phantom", "Tiny", "CoOp", 99, 1)], options)
     assert outcome.state == REFUSED
     assert "use --shots 20" in outcome.message
     monkeypatch.setattr("trainers.stack.step", lambda batches: [][1])
-    (outcome,) = work_on([taken], settings)
+    (outcome,) = attempt([taken], options)
     assert (outcome.state, outcome.message) == (FAILED, "IndexError: list index out of range")
     assert "IndexError" in (taken.folder(tmp_path) / "log.txt").read_text()
 

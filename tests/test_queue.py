@@ -1,19 +1,20 @@
-"""Where workers compute, which task they get next, and what becomes of tasks that fail."""
+"""The places of workers, the order of tasks, and what follows a task that fails."""
 
 import multiprocessing
 from types import SimpleNamespace
 
 import pytest
 
-from sweep.claims import Claim
+from runs.lock import RunLock
+from runs.run import Run
 from sweep.launchers import local
+from sweep.launchers.attempt import DONE, FAILED, LOCKED, REFUSED, Outcome
 from sweep.launchers.local import places
 from sweep.launchers.queue import Queue, Task
-from sweep.launchers.work import CLAIMED, DONE, FAILED, REFUSED, Outcome
 from sweep.launchers.worker import Place
+from sweep.options import Options
 from sweep.progress import Progress
-from sweep.run import Run, Settings
-from tests.test_launch import finished
+from tests.test_launch import write_finished
 
 
 def test_places(monkeypatch):
@@ -46,10 +47,10 @@ def test_an_interrupt_while_a_worker_starts_is_an_interrupt(tmp_path, monkeypatc
     monkeypatch.setattr(local, "context", lambda _: SimpleNamespace(Pipe=chosen.Pipe, Process=Process))
     queue = Queue([seeds(1)], tmp_path, Progress(1))
     with pytest.raises(KeyboardInterrupt):
-        local.execute(queue, Settings(tmp_path), [Place("", 1)])
+        local.execute(queue, Options(tmp_path), [Place("", 1)])
 
 
-def test_what_ran_out_of_memory_is_tried_again_with_the_memory_for_itself(tmp_path):
+def test_a_run_that_ran_out_of_memory_is_tried_again_alone(tmp_path):
     one, two, three = seeds(3)
     queue = Queue([[one], [two], [three]], tmp_path, Progress(3))
     crew = [SimpleNamespace(place=Place(gpu, 1), task=None) for gpu in ("0", "0", "1")]
@@ -57,7 +58,7 @@ def test_what_ran_out_of_memory_is_tried_again_with_the_memory_for_itself(tmp_pa
     first.task, second.task = local._next(queue, first, crew), local._next(queue, second, crew)
     queue.settle(first.task, [Outcome(one, FAILED, "OutOfMemoryError: CUDA out of memory. Tried to allocate …")])
     first.task = local._next(queue, first, crew)
-    assert first.task == Task((three,))  # beside `two` on its GPU: the others go on
+    assert first.task == Task((three,))  # `two` uses the same GPU, so `one` has to wait
     queue.settle(first.task, [Outcome(three, DONE)])
     assert local._next(queue, first, crew) is None
     other.task = local._next(queue, other, crew)
@@ -65,11 +66,11 @@ def test_what_ran_out_of_memory_is_tried_again_with_the_memory_for_itself(tmp_pa
     other.task, first.task = None, other.task
     queue.settle(second.task, [Outcome(two, FAILED, "disk")])
     second.task = None
-    assert local._next(queue, second, crew) is None  # `one` has the GPU for itself
+    assert local._next(queue, second, crew) is None  # `one` needs the GPU alone
     assert local._next(queue, other, crew) == Task((two,), 2)
 
 
-def test_queue_tries_a_fault_once_more_alone_and_bad_input_never(tmp_path, capsys):
+def test_a_failed_run_is_tried_again_alone_and_bad_input_never(tmp_path, capsys):
     one, two, three = runs = seeds(3)
     queue = Queue([runs], tmp_path, Progress(3))
     queue.settle(queue.take(), [Outcome(one, DONE), Outcome(two, FAILED, "disk"), Outcome(three, REFUSED, "bad")])
@@ -82,25 +83,25 @@ def test_queue_tries_a_fault_once_more_alone_and_bad_input_never(tmp_path, capsy
     assert "3/3 runs, 2 failed" in capsys.readouterr().out
 
 
-def test_queue_waits_for_what_others_work_on(tmp_path, monkeypatch):
+def test_the_queue_waits_for_locked_runs(tmp_path, monkeypatch):
     monkeypatch.setattr("sweep.launchers.queue.POLL_SECONDS", 0)
     one, two = runs = seeds(2)
-    claims = [Claim(run.folder(tmp_path)) for run in runs]
+    locks = [RunLock(run.folder(tmp_path)) for run in runs]
     queue = Queue([runs], tmp_path, Progress(2))
-    queue.settle(queue.take(), [Outcome(run, CLAIMED) for run in runs])
+    queue.settle(queue.take(), [Outcome(run, LOCKED) for run in runs])
     assert queue.take() is None
     assert not queue.finished
-    finished(tmp_path, one)
-    for claim in claims:
-        claim.release()
+    write_finished(tmp_path, one)
+    for lock in locks:
+        lock.release()
     assert queue.take() == Task((two,))
     queue.settle(Task((two,)), [Outcome(two, DONE)])
     assert queue.finished
 
 
-def test_queue_believes_the_disk_of_a_process_that_died(tmp_path):
+def test_runs_that_a_dead_process_completed_are_done(tmp_path):
     one, two = runs = seeds(2)
     queue = Queue([runs], tmp_path, Progress(2))
-    finished(tmp_path, one)
+    write_finished(tmp_path, one)
     queue.lost(queue.take(), "its process died")
     assert queue.take() == Task((two,), 2)

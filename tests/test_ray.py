@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
+from runs.folder import MARKER
 from sweep.__main__ import main
-from sweep.run import MARKER
 from tests import faults
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (requirements-ray.txt)")

@@ -43,7 +43,7 @@ def test_example_method(registries, phantom_root, tmp_path):
     words = ["--trainer", "TaskRes", "--root", str(phantom_root), "--shots", "2", "--output-dir", str(tmp_path / "run")]
     assert train.main([*words, "--config-file", str(tmp_path / "few_shot.yaml"), "OPTIM.MAX_EPOCH", "2"]) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["learned_parameters"] == 8 * 128
+    assert results["trainable_parameters"] == 8 * 128
     assert len(results["loss_per_epoch"]) == 2
     refused = [*words, "--protocol", "base2new", "--config-file", str(tmp_path / "few_shot.yaml")]
     assert train.main(refused) == 2

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
+from runs.folder import MARKER
 from sweep.__main__ import main
 from sweep.report.build import build_report
 from sweep.report.collect import Selection, collect
@@ -16,7 +17,6 @@ from sweep.report.curves import accuracy_curves
 from sweep.report.drawing import Drawing
 from sweep.report.grid import grids
 from sweep.report.latex import escaped
-from sweep.run import MARKER
 from tests.result_trees import GPU, base2new, few_shot
 
 ALL = ["ZeroShot", "CoOp", "BiomedDPT"]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from runs.results import read_results
 from sweep.__main__ import main
-from sweep.run import read_results
 from tests.test_report import cells, report
 
 RESULT = """Evaluate on the *test* set

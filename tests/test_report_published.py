@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sweep.__main__ import PAPER_DATASETS
+from configs import paper_datasets
 from sweep.report.csvfiles import wide_csv
 from sweep.report.published import published
 from tests.result_trees import base2new, few_shot
@@ -15,6 +15,8 @@ NAMES = {
     "CLIP-Adapter": "CLIPAdapter", "Tip-Adapter": "TipAdapter", "Tip-Adapter-F": "TipAdapterF",
     "Standard LP": "LinearProbe", "LP++": "LPpp", "Biomed-DPT": "BiomedDPT", "BiomedCLIP": "ZeroShot",
 }  # fmt: skip
+
+PAPER_DATASETS = list(paper_datasets())
 
 
 def ours(printed):

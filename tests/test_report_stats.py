@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
+from runs.results import harmonic
 from sweep.report.significance import compare, holm
 from sweep.report.significance import wilcoxon as wilcoxon_of_all
-from sweep.report.stats import Value, harmonic, interval, over_datasets, over_seeds
+from sweep.report.stats import Value, interval, over_datasets, over_seeds
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])

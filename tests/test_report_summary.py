@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from runs.folder import MARKER
 from sweep.plan import Axes
 from sweep.report.summary import summary
-from sweep.run import MARKER
 from tests.result_trees import base2new, few_shot
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "docs" / "example_report"

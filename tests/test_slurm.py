@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from runs.folder import MARKER
 from sweep.__main__ import main
+from sweep.options import Options
 from sweep.plan import run_for
-from sweep.run import MARKER, Settings
 from tests import faults
 
 submitit = pytest.importorskip("submitit", reason="submitit is not installed (requirements-slurm.txt)")
@@ -37,19 +38,19 @@ def test_a_run_with_bad_input_is_reported(words, tmp_path, capsys):
     assert "2 runs failed" in printed.err
 
 
-def test_a_job_that_is_preempted_is_submitted_again_with_the_same_words(tmp_path):
-    from sweep.launchers.slurm import Work
+def test_a_job_that_is_preempted_is_submitted_again_with_the_same_arguments(tmp_path):
+    from sweep.launchers.slurm import JobFunction
 
-    words = ((run_for("few_shot", "phantom", "Tiny", "CoOp", 1, 1),), Settings(tmp_path), 1)
-    again = Work().checkpoint(*words)
+    words = ((run_for("few_shot", "phantom", "Tiny", "CoOp", 1, 1),), Options(tmp_path), 1)
+    again = JobFunction().checkpoint(*words)
     assert isinstance(again, submitit.helpers.DelayedSubmission)
-    assert isinstance(again.function, Work)
+    assert isinstance(again.function, JobFunction)
     assert again.args == words
 
 
 @pytest.mark.parametrize("option", ["partitoin=gpu", "time"])
 def test_options_that_slurm_does_not_know_are_refused(words, tmp_path, capsys, option):
-    words = [*words, "--launcher", "slurm", "--output", str(tmp_path), "--slurm", option]
+    words = [*words, "--launcher", "slurm", "--cluster", "debug", "--output", str(tmp_path), "--slurm", option]
     assert main(words) == 2
     assert option.split("=")[0] in capsys.readouterr().err
 

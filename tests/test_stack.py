@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import train
 from clip import BiomedCLIP
+from runs.arguments import parse_args
+from runs.execute import carry_out
+from runs.results import read_results
 from sweep.plan import make_plan, stacks
-from sweep.run import read_results
 from tests.registered import STEPPING
 from trainers.precision import Precision
 from trainers.stack import step, train_stack
@@ -154,18 +155,18 @@ def test_groups_of_runs():
 
 def test_each_run_of_a_stack_has_a_log_and_results_of_its_own(phantom_root, tmp_path):
     commands = [
-        train.parse_args(["--trainer", "CoOp", "--root", str(phantom_root), "--shots", "1", "--seed", str(seed),
+        parse_args(["--trainer", "CoOp", "--root", str(phantom_root), "--shots", "1", "--seed", str(seed),
                           "--output-dir", str(tmp_path / str(seed)), "OPTIM.MAX_EPOCH", "2"])
         for seed in (1, 2)
     ]  # fmt: skip
-    assert train.run_together(commands) == 0
+    assert carry_out(commands) == []
     for seed in (1, 2):
         log = (tmp_path / str(seed) / "log.txt").read_text()
         assert f"CoOp on phantom (Tiny, few_shot, 1 shots, seed {seed})" in log
         assert f"seed {3 - seed})" not in log
         assert log.count("epoch [2/2]") == 1
         results = read_results(tmp_path / str(seed))
-        assert results["seconds"]["runs_side_by_side"] == 2
+        assert results["seconds"]["runs_in_stack"] == 2
         assert json.dumps(results["metrics"]["all"]["accuracy"])[:5] in log
 
 

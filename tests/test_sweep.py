@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dassl.errors import InputError
+from configs import untrained_methods
+from runs.folder import MARKER, is_complete
+from runs.results import read_results, write_results
+from runs.run import Run
 from sweep.__main__ import main
-from sweep.plan import UNTRAINED, make_plan, run_for
-from sweep.run import MARKER, Run, is_complete, read_results, write_results
-from sweep.table import base2new_table, cell, few_shot_table, interval
+from sweep.plan import make_plan, run_for
 from tests.registered import METHODS
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -27,41 +28,14 @@ def test_plan_has_every_cell_once():
     assert Run("few_shot", "busi", "Tiny", "ZeroShot", 0, 1) in plan
 
 
-def test_untrained_methods_are_those_without_parameters(build):
+def test_untrained_methods_have_no_parameters(build):
     for name in METHODS:
-        assert (build(name).trainable_parameters == 0) == (name in UNTRAINED)
-
-
-def test_interval_by_hand():
-    # mean 72, standard deviation 2, t(0.975, 2) = 4.302653: 4.302653 · 2 / √3
-    assert interval([70, 72, 74]) == pytest.approx(4.96828, abs=1e-4)
-    assert interval([70]) == 0
-    assert cell([70, 72, 74]) == "72.00 ± 4.97"
-    assert cell([70]) == "70.00"
-    assert cell([70, None, 74]) == cell([]) == "–"
+        assert (build(name).trainable_parameters == 0) == (name in untrained_methods())
 
 
 def complete(output, run, metrics):
     run.folder(output).mkdir(parents=True)
     write_results(run.folder(output), {**run.as_dict(), "metrics": metrics})
-
-
-def test_tables_show_what_is_missing_as_missing(tmp_path):
-    for seed, accuracy in ((1, 70.0), (2, 72.0), (3, 74.0)):
-        complete(tmp_path, run_for("few_shot", "busi", "Tiny", "CoOp", 1, seed), {"all": {"accuracy": accuracy}})
-        parts = {"base": {"accuracy": accuracy}, "new": {"accuracy": 50.0}, "H": 60.0}
-        complete(tmp_path, run_for("base2new", "busi", "Tiny", "CoOp", 16, seed), parts)
-    half = run_for("few_shot", "busi", "Tiny", "CoOp", 4, 1)
-    complete(tmp_path, half, {"all": {"accuracy": 99.0}})
-    (half.folder(tmp_path) / MARKER).unlink()
-    complete(tmp_path, run_for("few_shot", "busi", "Tiny", "ZeroShot", 4, 2), {"all": {"accuracy": 40.0}})
-    lines = few_shot_table(tmp_path, "busi", "Tiny", ["ZeroShot", "CoOp"], [1, 4], [1, 2, 3]).splitlines()
-    assert [part.strip() for part in lines[2].split("|")[1:-1]] == ["ZeroShot", "40.00", "40.00"]
-    assert [part.strip() for part in lines[3].split("|")[1:-1]] == ["CoOp", "72.00 ± 4.97", "–"]
-    lines = base2new_table(tmp_path, "busi", "Tiny", ["CoOp"], 16, [1, 2, 3]).splitlines()
-    assert [part.strip() for part in lines[2].split("|")[1:-1]] == [
-        "CoOp", "72.00 ± 4.97", "50.00 ± 0.00", "60.00 ± 0.00",
-    ]  # fmt: skip
 
 
 def test_a_sweep_goes_on_where_it_was(phantom_root, tmp_path, capsys):
@@ -96,7 +70,7 @@ def test_a_sweep_goes_on_where_it_was(phantom_root, tmp_path, capsys):
 
 
 def test_results_without_their_settings_are_refused(phantom_root, tmp_path, capsys):
-    """Imported results have none to compare: a sweep neither takes them for its own nor runs over them."""
+    """Imported results have no settings to compare, so a sweep neither uses nor replaces them."""
     complete(tmp_path, run_for("few_shot", "phantom", "Tiny", "CoOp", 1, 1), {"all": {"accuracy": 70.0}})
     words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "CoOp", "--shots", "1"]
     assert main([*words, "--seeds", "1", "OPTIM.MAX_EPOCH", "1"]) == 2
@@ -135,13 +109,6 @@ def test_unknown_names_stop_a_sweep_before_it_starts(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_damaged_results_are_named(tmp_path):
-    write_results(tmp_path, {})
-    (tmp_path / "results.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_results(tmp_path)
-
-
 def test_shell_script_takes_coop_style_arguments(phantom_root, tmp_path):
     """The interpreter of the tests is the active environment, which satisfies the requirements."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -168,7 +135,7 @@ def killed_when_started(words, folder, signal_number):
     )
     try:
         while process.poll() is None and not list(folder.rglob("checkpoint.pth")):
-            time.sleep(0.05)
+            time.sleep(0.01)
         os.killpg(process.pid, signal_number)
         errors = process.communicate(timeout=60)[1].decode()
     finally:

@@ -18,6 +18,8 @@ def register_method(method: type[Method]) -> type[Method]:
         TypeError: the class lacks a docstring, a `Config` dataclass, or a row of the table of methods.
     """
     missing = [name for name in ("__doc__", "learns", "source", "verified_against") if not getattr(method, name)]
+    if method.learns != "nothing" and not method.trainable_parameters:
+        missing.append("trainable_parameters")
     if missing or not is_dataclass(method.Config):
         raise TypeError(f"method {method.__name__} needs a Config dataclass and {', '.join(missing) or 'nothing else'}")
     METHOD_REGISTRY.register(method)

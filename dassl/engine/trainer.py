@@ -269,6 +269,8 @@ class TrainerX(SimpleTrainer):
         for self.batch_idx, batch in enumerate(batches):
             summary = self.forward_backward(batch)
             losses.update(summary)
+            for name, value in summary.items():
+                self.write_scalar(f"train/{name}", value, self.epoch * self.num_batches + self.batch_idx)
             self.report(losses, time.time() - started, lr)
 
     def epoch_batches(self) -> Iterable[dict]:

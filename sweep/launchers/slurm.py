@@ -1,4 +1,4 @@
-"""Carries out a plan through Slurm: submitit's job arrays, one job per group; results go through the output folder."""
+"""Carries out a plan through Slurm: job arrays by submitit, one job per stack; results lie in the output folder."""
 
 import argparse
 import os
@@ -8,12 +8,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from dassl.errors import InputError
-from sweep.environment import PROJECT
+from runs.environment import PROJECT
+from runs.run import Run
+from sweep.launchers.attempt import Outcome, attempt
 from sweep.launchers.queue import POLL_SECONDS, Failure, Queue, Task
-from sweep.launchers.work import Outcome, work_on
+from sweep.options import Options
 from sweep.plan import stacks
 from sweep.progress import Progress
-from sweep.run import Run, Settings
 
 try:
     import submitit
@@ -21,58 +22,58 @@ try:
 except ModuleNotFoundError as error:
     raise InputError(f"--launcher slurm: {error}; pip install -r requirements-slurm.txt") from error
 
-REQUEUES = 20  # after a time-out; a pre-empted job is requeued without a limit
+REQUEUES = 20  # after a time-out; a pre-empted job is requeued any number of times
 STATUS_SECONDS = 5
-LOOK_SECONDS = 30  # between looks for jobs that have vanished
+LOOK_SECONDS = 30  # between two looks for jobs that have vanished
 
 
-class Work:
-    """What a job does; on pre-emption or time-out submitit asks for `checkpoint` and requeues the job."""
+class JobFunction:
+    """The function of a job; on pre-emption or time-out submitit calls `checkpoint` and requeues the job."""
 
-    def __call__(self, runs: tuple[Run, ...], settings: Settings, threads: int) -> list[Outcome]:
+    def __call__(self, runs: tuple[Run, ...], options: Options, threads: int) -> list[Outcome]:
         import torch
 
         torch.set_num_threads(threads)
-        return work_on(runs, settings)
+        return attempt(runs, options)
 
-    def checkpoint(self, *words) -> submitit.helpers.DelayedSubmission:
-        """The same again: finished epochs are on disk."""
-        return submitit.helpers.DelayedSubmission(self, *words)
+    def checkpoint(self, *arguments) -> submitit.helpers.DelayedSubmission:
+        """The same call again, which resumes the runs: finished epochs are on disk."""
+        return submitit.helpers.DelayedSubmission(self, *arguments)
 
 
 def launch(
-    args: argparse.Namespace, plan: Sequence[Run], todo: Sequence[Run], settings: Settings, progress: Progress
+    args: argparse.Namespace, plan: Sequence[Run], todo: Sequence[Run], options: Options, progress: Progress
 ) -> list[Failure]:
-    """Submit what is to do as job arrays and wait for it; see `sweep.launchers.launch`.
+    """Submit the runs that are to do as job arrays and wait for them; see `sweep.launchers.launch`.
 
-    Ctrl-C cancels the jobs; those of a sweep that was killed go on, and the same command waits for them.
+    Ctrl-C cancels the jobs. The jobs of a sweep that was killed go on; the same command waits for their runs.
     """
-    settings = replace(settings, output=settings.output.resolve())
-    # Jobs start in the submitter's working directory and with its environment.
+    options = replace(options, output=options.output.resolve())
+    # Jobs start with the working directory and the environment of this process.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH", "")]))
-    executor = _executor(args, settings)
-    queue = Queue(stacks(todo, args.stack, on_gpu=bool(args.gpus)), settings.output, progress)
-    under_way: dict[submitit.Job, Task] = {}
+    executor = _executor(args, options)
+    queue = Queue(stacks(todo, args.stack, on_gpu=bool(args.gpus)), options.output, progress)
+    in_progress: dict[submitit.Job, Task] = {}
     vanished = Vanished()
     try:
         while not queue.finished:
-            under_way |= _submit(executor, queue, settings, args.cpus)
-            for job in [job for job in under_way if job.done()]:
-                _settle(queue, under_way.pop(job), job)
-            for job in vanished.among(under_way) if args.cluster == "slurm" else []:
-                queue.lost(under_way.pop(job), f"job {job.job_id} left no result, and Slurm does not know it any more")
+            in_progress |= _submit(executor, queue, options, args.cpus)
+            for job in [job for job in in_progress if job.done()]:
+                _settle(queue, in_progress.pop(job), job)
+            for job in vanished.among(in_progress) if args.cluster == "slurm" else []:
+                queue.lost(in_progress.pop(job), f"job {job.job_id} left no result, and Slurm no longer lists it")
             if not queue.finished:
                 time.sleep(STATUS_SECONDS if args.cluster == "slurm" else POLL_SECONDS)
     finally:
-        for job in under_way:
+        for job in in_progress:
             job.cancel()
     return queue.failures
 
 
 class Vanished:
-    """Notices jobs that ended without a result on a cluster without accounting, where submitit waits for them for ever.
+    """Finds jobs that ended without a result on a cluster without accounting, where submitit would wait for ever.
 
-    A job counts as vanished that was missing at two looks, since results may appear on a shared disk with a delay.
+    A job has vanished if Slurm does not list it at two looks in a row: results may reach a shared disk with a delay.
     """
 
     def __init__(self):
@@ -80,7 +81,7 @@ class Vanished:
         self._missing: set[submitit.Job] = set()
 
     def among(self, jobs: Collection[submitit.Job]) -> list[submitit.Job]:
-        """Those of the jobs that have vanished; asks Slurm at most every LOOK_SECONDS."""
+        """The jobs that have vanished; asks Slurm at most every LOOK_SECONDS."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return []
         self._looked = time.monotonic()
@@ -93,11 +94,13 @@ class Vanished:
         return [job for job in jobs if job in self._missing & before]
 
 
-def _submit(executor: submitit.AutoExecutor, queue: Queue, settings: Settings, threads: int) -> dict:
+def _submit(executor: submitit.AutoExecutor, queue: Queue, options: Options, threads: int) -> dict:
     tasks = list(iter(queue.take, None))
     if not tasks:
         return {}
-    jobs = executor.map_array(Work(), [task.runs for task in tasks], [settings] * len(tasks), [threads] * len(tasks))
+    jobs = executor.map_array(
+        JobFunction(), [task.runs for task in tasks], [options] * len(tasks), [threads] * len(tasks)
+    )
     return dict(zip(jobs, tasks, strict=True))
 
 
@@ -108,15 +111,16 @@ def _settle(queue: Queue, task: Task, job: submitit.Job) -> None:
         queue.lost(task, f"job {job.job_id} ended without a result ({job.state}): {str(error).strip()}")
 
 
-def _executor(args: argparse.Namespace, settings: Settings) -> submitit.AutoExecutor:
-    folder = settings.output / ".slurm" / "%j"  # a folder per job, or Slurm's files of thousands lie in one
-    words = {"slurm_max_num_timeout": REQUEUES} if args.cluster == "slurm" else {}
+def _executor(args: argparse.Namespace, options: Options) -> submitit.AutoExecutor:
+    folder = options.output / ".slurm" / "%j"  # a folder per job, so that no folder holds thousands of files
+    parameters = {f"slurm_{key}": value for key, value in map(_pair, args.slurm)}
+    limit = {"slurm_max_num_timeout": REQUEUES} if args.cluster == "slurm" else {}
     try:
-        executor = submitit.AutoExecutor(folder=folder, cluster=args.cluster, **words)
+        executor = submitit.AutoExecutor(folder=folder, cluster=args.cluster, **limit)
         executor.update_parameters(name="sweep", cpus_per_task=args.cpus, slurm_array_parallelism=args.slurm_parallel)
         if args.gpus:
             executor.update_parameters(gpus_per_node=int(args.gpus))
-        executor.update_parameters(**{f"slurm_{key}": value for key, value in map(_pair, args.slurm)})
+        executor.update_parameters(**parameters)
     except (RuntimeError, ValueError, NameError, TypeError) as error:
         raise InputError(f"--launcher slurm: {error}") from error
     return executor

@@ -1,4 +1,4 @@
-"""A process of the local launcher: takes groups of runs until its connection closes, and ends with its parent."""
+"""A worker process of the local launcher: attempts one stack after another until its connection closes."""
 
 import contextlib
 import gc
@@ -11,15 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from sweep.launchers.work import work_on
-from sweep.run import Settings
+from sweep.launchers.attempt import attempt
+from sweep.options import Options
 
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker computes: a GPU by its number among the visible ones ("" for none), and how many threads."""
+    """Where a worker computes.
+
+    Attributes:
+        gpu: the number of a GPU among the visible ones; "" for none.
+        threads: the number of CPU threads.
+    """
 
     gpu: str
     threads: int
@@ -27,7 +32,7 @@ class Place:
 
 def serve(
     connection: Connection,
-    settings: Settings,
+    options: Options,
     place: Place,
     errors: str,
     environment: Mapping[str, str],
@@ -36,16 +41,16 @@ def serve(
     """Work until the connection closes.
 
     Args:
-        connection: gives tuples of runs, takes lists of outcomes.
-        settings: of the sweep.
+        connection: receives tuples of runs, sends lists of outcomes.
+        options: what all runs of the sweep share.
         place: the GPU or the cores to use.
-        errors: a file for what native code says on standard error before it dies.
-        environment: the sweep's environment; that of the process may be older.
-        start_method: how the process starts loader workers: as the sweep itself would, a fresh interpreter that
-            imports torch anew is seldom wanted.
+        errors: a file for what native code writes to standard error before the process dies.
+        environment: the environment variables of the sweep; those of the server that forked this process may be older.
+        start_method: how this process starts its data-loading workers; the same way as the sweep's own process, since
+            workers that import torch afresh start slowly.
     """
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the sweep ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the sweep ends its workers itself
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _silence(errors)
     os.environ.clear()
@@ -59,15 +64,15 @@ def serve(
     torch.set_num_threads(place.threads)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            connection.send(work_on(connection.recv(), settings))
-            gc.collect()  # models of the last group refer to themselves
+            connection.send(attempt(connection.recv(), options))
+            gc.collect()  # the models of the last stack are in reference cycles
 
 
 def end_with_parent() -> None:
-    """End this process at once when the one that asked for it is gone, however that ended.
+    """End this process as soon as its parent is gone, however that ended.
 
-    The kernel's signal serves the server that workers are forked from, which ends with the sweep; the watch serves the
-    sweep itself, and systems without that signal.
+    The kernel's signal ends this process with the server that forked it, which ends with the sweep. The thread watches
+    the sweep itself, and also works on systems without that signal.
     """
     if sys.platform.startswith("linux"):
         import ctypes

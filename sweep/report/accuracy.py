@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from runs.results import harmonic
 from sweep.report.collect import Record
 from sweep.report.grid import Grid, metric
 from sweep.report.published import one_new_class
-from sweep.report.stats import Value, harmonic, over_seeds
+from sweep.report.stats import Value, over_seeds
 from sweep.report.tables import Table, mark_best, mean_cell, shots_label
 
 NAMES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "expected calibration error"}

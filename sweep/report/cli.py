@@ -6,6 +6,8 @@ from pathlib import Path
 
 from dassl.errors import InputError, unknown_name
 from dassl.utils import atomic_path
+from sweep.arguments import integers as numbers
+from sweep.arguments import names as words
 from sweep.plan import PROTOCOLS
 from sweep.report.build import build_report
 from sweep.report.collect import Selection, collect
@@ -16,7 +18,6 @@ from sweep.report.grid import grids
 from sweep.report.latex import latex
 from sweep.report.tables import Report
 from sweep.report.text import markdown, terminal
-from sweep.words import numbers, words
 
 FORMATS = ("md", "csv", "tex", "html", "png", "pdf")
 

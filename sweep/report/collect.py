@@ -1,16 +1,15 @@
 """Finds the complete runs of an output folder and reads what a report needs of their results."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import orjson
-
+from runs.folder import MARKER, RESULTS_FILE
+from runs.results import decode_results
+from runs.run import Run
 from sweep.plan import PROTOCOLS
-from sweep.run import MARKER, RESULTS_FILE, Run
 
 METRICS = ("accuracy", "macro_f1", "ece", "auroc")
 NUMBERED = re.compile(r"(\d+)shots|seed(\d+)")
@@ -134,17 +133,10 @@ def _read(run: Run, folder: str) -> Record | str | None:
         return None
     try:
         with open(f"{folder}/{RESULTS_FILE}", "rb") as file:
-            return _record(run, _decoded(file.read()), finished)
+            return _record(run, decode_results(file.read()), finished)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         about = str(error) if not isinstance(error, KeyError) else f"{error} is missing"
         return f"{RESULTS_FILE} cannot be used ({about}); delete the folder to run again"
-
-
-def _decoded(text: bytes) -> dict:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return json.loads(text)  # slower, but accepts NaN: the loss of a run that diverged
 
 
 def _record(run: Run, results: dict, finished: float) -> Record:
@@ -158,7 +150,7 @@ def _record(run: Run, results: dict, finished: float) -> Record:
     variant = results.get("variant") or "clean"
     if not VARIANT.fullmatch(variant):  # it becomes part of a file name
         raise ValueError(f"'{variant}' is no name of a variant")
-    parameters = results.get("trainable_parameters", results.get("learned_parameters"))
+    parameters = results.get("trainable_parameters")
     if not isinstance(parameters, int | None):
         raise ValueError(f"{parameters} is no number of parameters")
     environment = (results.get("environment") or {}).items()
@@ -178,7 +170,7 @@ def _wall_time(seconds: dict) -> float | None:
     """Seconds that a run took. The runs of a stack share the time of training, not that of building."""
     if "train_and_test" not in seconds:
         return None
-    stack = seconds.get("runs_in_stack", seconds.get("runs_side_by_side", 1))
+    stack = seconds.get("runs_in_stack", 1)
     return seconds.get("build", 0) + seconds["train_and_test"] / stack
 
 

@@ -4,11 +4,12 @@ import csv
 import io
 from collections.abc import Collection, Sequence
 
+from runs.results import harmonic
 from sweep.report.accuracy import NAMES, averaged, h_of_averages, h_of_run
 from sweep.report.collect import METRICS, Record
 from sweep.report.grid import Grid, metric
 from sweep.report.published import one_new_class, published
-from sweep.report.stats import Value, harmonic
+from sweep.report.stats import Value
 from sweep.report.tables import Report
 
 PARTS = ("all", "base", "new")

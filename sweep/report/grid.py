@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from runs.run import Run
 from sweep.report.collect import Collected, Record, Selection, learns_nothing
 from sweep.report.stats import Value, over_datasets, over_seeds
-from sweep.run import Run
 
 Metric = Callable[[Record], float | None]
 PROTOCOL_NAMES = {"few_shot": "Few-shot", "base2new": "Base-to-new"}

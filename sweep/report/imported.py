@@ -6,8 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from dassl.errors import InputError
+from runs.folder import MARKER, is_complete
+from runs.results import read_results, write_results
+from runs.run import Run
 from sweep.plan import run_for
-from sweep.run import MARKER, Run, is_complete, read_results, write_results
 
 # Names in CoOp-style code that differ from those here; other data sets have the same name in lower case.
 DATASETS = {"COVID_19": "covid"}

@@ -57,10 +57,3 @@ def over_datasets(table: Sequence[Sequence[float | None]]) -> list[float | None]
         whole = not any(value is None for value in column)
         averages.append(math.fsum(column) / len(column) if whole else None)
     return averages
-
-
-def harmonic(base: float | None, new: float | None) -> float | None:
-    """H = 2·b·n / (b + n), 0 where both are 0."""
-    if base is None or new is None:
-        return None
-    return 2 * base * new / (base + new) if base + new else 0.0

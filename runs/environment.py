@@ -1,26 +1,31 @@
-"""What a result says of the versions, the hardware and the state of the code that it was made with."""
+"""The versions, the hardware and the commit that a result was made with."""
 
-import contextlib
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "transformers", "numpy", "scipy", "scikit-learn")
 
 
-def environment(device) -> dict:
-    """The facts by name; None for what is not known.
+def environment(device: "torch.device") -> dict[str, object]:
+    """The facts by name; None where one is not known.
 
     Args:
-        device: the torch device that the run was on.
+        device: the device that the run was on.
     """
     import torch
 
     def installed(name: str) -> str | None:
-        with contextlib.suppress(PackageNotFoundError):
+        try:
             return version(name)
+        except PackageNotFoundError:
+            return None
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(PROJECT), *words], capture_output=True, text=True)

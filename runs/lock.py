@@ -1,4 +1,4 @@
-"""Who works on a run: a lock beside its folder, held while it is worked on, free at once when its holder dies."""
+"""The lock of a run: at most one process works on a run at a time."""
 
 import contextlib
 import errno
@@ -7,34 +7,33 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sweep.run import is_complete
+from runs.folder import is_complete
 
-# What file systems answer that have no locks (Lustre without the mount option flock, NFS without its lock service).
+# The errors of file systems without locks (Lustre without the mount option flock, NFS without its lock service).
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
-class ClaimedError(Exception):
+class LockedError(Exception):
     """Another process works on the run."""
 
 
 def lock_path(folder: Path) -> Path:
-    """Where a run's lock lies: beside its folder, which may be deleted and made anew while the lock is held."""
+    """The run's lock file: beside its folder, which may be deleted and made again while the lock is held."""
     return folder.parent / f".{folder.name}.lock"
 
 
-class Claim:
-    """The right to work on a run's folder, from its making until `release`.
+class RunLock:
+    """The lock of a run's folder, held from construction until `release`.
 
-    The lock is the kernel's, so that of a killed process is free at once. Over NFS that holds where the server's lock
-    service runs. On a file system without locks the claim is granted, and two sweeps over one folder are not kept
-    apart.
+    The kernel holds the lock, and frees that of a killed process at once. Over NFS this needs the server's lock
+    service. On a file system without locks the run goes on without one, and nothing keeps a second process away.
 
     Args:
         folder: the run's folder.
-        wait: wait for a process that works on the run.
+        wait: wait while another process works on the run.
 
     Raises:
-        ClaimedError: another process works on the run, and `wait` is off.
+        LockedError: another process works on the run, and `wait` is off.
     """
 
     def __init__(self, folder: Path, wait: bool = False):
@@ -46,7 +45,7 @@ class Claim:
                 self._lock.acquire(blocking=False)
             except Timeout:
                 if not wait:
-                    raise ClaimedError(f"another process works on '{folder}'") from None
+                    raise LockedError(f"another process works on '{folder}'") from None
                 print(f"waiting for another process that works on '{folder}'")
                 self._lock.acquire()
         except (OSError, NotImplementedError) as error:
@@ -57,10 +56,10 @@ class Claim:
         _remove_temporaries(folder)
 
     def release(self) -> None:
-        """Let others work on the run; the lock file of a complete run is removed.
+        """Let others work on the run; the lock file of a complete run is deleted.
 
-        One of an unfinished run stays: who waits has it open and would hold a lock that nobody else sees. Of a complete
-        run nobody wants the lock, whoever gets it looks for the marker first.
+        The lock file of an unfinished run stays: a waiting process has it open, and would get the lock of a deleted
+        file that no other process sees. Whoever gets the lock of a complete run finds the marker and leaves.
         """
         if self._lock is not None:
             if is_complete(self.folder):
@@ -70,7 +69,7 @@ class Claim:
             self._lock = None
 
 
-def is_claimed(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether another process works on the run."""
     if not lock_path(folder).is_file():
         return False
@@ -86,7 +85,7 @@ def is_claimed(folder: Path) -> bool:
 
 
 def has_locks(folder: Path) -> bool:
-    """Whether the file system has locks that a folder is on, or will be; True also where nothing can be written."""
+    """Whether the file system of a folder, which need not exist yet, has locks; True where nothing can be written."""
     there = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
     path = there / f".{os.getpid()}.lock"
     try:
@@ -103,7 +102,7 @@ def _means_no_locks(error: OSError | NotImplementedError) -> bool:
 
 
 def _remove_temporaries(folder: Path) -> None:
-    """Remove what a killed process was writing (`dassl.utils.atomic_path`); under the lock nobody else writes."""
+    """Delete what a killed process was writing (`dassl.utils.atomic_path`); the lock keeps other writers away."""
     for path in folder.glob(".*.*"):
         with contextlib.suppress(OSError):
             path.unlink()

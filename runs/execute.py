@@ -1,0 +1,200 @@
+"""Carries out runs: prepares, trains and tests them, and writes their results."""
+
+import argparse
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dassl.config import dump_cfg
+from dassl.errors import InputError
+from runs.arguments import configuration
+from runs.contents import Contents
+from runs.environment import environment
+from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, clear_folder, is_complete
+from runs.lock import LockedError, RunLock
+from runs.results import headline, read_results, with_harmonic_mean, write_results
+from runs.run import Run
+from runs.settings import Settings, refuse_other_settings
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
+
+
+@dataclass
+class Job:
+    """A run to be carried out, with its configuration, folder and lock."""
+
+    cfg: "CfgNode"
+    run: Run
+    folder: Path
+    lock: RunLock
+    settings: Settings
+
+
+def carry_out(commands: Sequence[argparse.Namespace], wait: bool = True) -> list[argparse.Namespace]:
+    """Carry out command lines, their runs in one stack; returns those whose run another process works on.
+
+    Args:
+        commands: parsed command lines (`runs.arguments.parse_args`).
+        wait: wait for the other process instead.
+
+    Raises:
+        InputError: bad input of any of them.
+    """
+    jobs, locked = [], []
+    with contextlib.ExitStack() as locks:
+        for args in commands:
+            try:
+                job = prepare(args, locks, wait)
+            except LockedError:
+                locked.append(args)
+            else:
+                jobs += [job] if job else []
+        if jobs:
+            train(jobs)
+    return locked
+
+
+def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -> Job | None:
+    """Turn a command line into a job; None if there is nothing to train, as the run is complete or only tested.
+
+    Args:
+        args: the command line.
+        locks: releases the run's lock at its end.
+        wait: wait while another process works on the run; otherwise that is a LockedError.
+    """
+    cfg, run = configuration(args)
+    if args.eval_only:
+        evaluate(cfg, args)
+        return None
+    default = run.folder("output_published" if args.published else "output")
+    folder = Path(args.output_dir) if args.output_dir else default
+    cfg = _with_folder(cfg, folder)
+    settings, contents = Settings.of(cfg), Contents(cfg)
+
+    def complete() -> bool:
+        refuse_other_settings(settings, contents, folder)
+        if not is_complete(folder):
+            return False
+        print(f"complete already: {run}\n{headline(read_results(folder))}\nin '{folder}'; --overwrite runs it again")
+        return True
+
+    if not args.overwrite and complete():
+        return None
+    lock = RunLock(folder, wait)
+    locks.callback(lock.release)
+    if args.overwrite and folder.is_dir():
+        clear_folder(folder)
+    if complete():  # another process may have completed it meanwhile
+        return None
+    job = Job(cfg, run, folder, lock, settings)
+    if args.no_train:
+        build(job)
+        return None
+    return job
+
+
+def train(jobs: Sequence[Job]) -> None:
+    """Train, test and write results.json and the marker of each run."""
+    from runs.plain import is_plain
+
+    plain = [job for job in jobs if is_plain(job.cfg.TRAINER.NAME)]
+    tuned = [job for job in jobs if job not in plain]
+    if tuned:
+        _train_stack(tuned)
+    for job in plain:  # built right before its training: Dassl's trainers draw from the global random generators
+        trainer = build(job)
+        trainer.train()
+        finish(job, trainer, runs_in_stack=1)
+
+
+def _train_stack(jobs: Sequence[Job]) -> None:
+    from trainers.stack import train_stack
+
+    trainers = {build(job): job for job in jobs}
+    stacked = sum(trainer.stackable for trainer in trainers)
+
+    def finished(trainer: Any) -> None:
+        finish(trainers[trainer], trainer, stacked if trainer.stackable else 1)
+
+    train_stack(list(trainers), finished)
+
+
+def build(job: Job) -> Any:
+    """Build a run's trainer; writes log.txt, which also gets what the trainer prints later, and config.yaml."""
+    from dassl.engine import build_trainer
+    from dassl.utils import collect_env_info, open_log, printing_to, set_random_seed
+
+    job.folder.mkdir(parents=True, exist_ok=True)
+    log = open_log(str(job.folder))
+    started = time.time()
+    with printing_to(log):
+        (job.folder / CONFIG_FILE).write_text(dump_cfg(job.cfg))
+        print(f"{job.run}\n{collect_env_info()}")
+        set_random_seed(max(job.cfg.SEED, 0))
+        trainer = _adapted(build_trainer(job.cfg), job.cfg)
+        print(f"trainable parameters: {trainer.trainable_parameters:,}")
+    trainer.logged = lambda: printing_to(log)
+    trainer.seconds_to_build = time.time() - started
+    return trainer
+
+
+def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:
+    """Write the results of a run that was trained and tested, then its marker."""
+    seconds = {"build": trainer.seconds_to_build, "train_and_test": time.time() - trainer.training_started}
+    dataset = getattr(trainer.dm, "dataset", None)
+    split, prompts = getattr(dataset, "split", None), getattr(trainer.method, "prompts_read", None)
+    results = {
+        **job.run.as_dict(),
+        "variant": "published" if job.cfg.PUBLISHED else "clean",
+        "metrics": with_harmonic_mean(trainer.evaluation),
+        "trainable_parameters": trainer.trainable_parameters,
+        "settings_digest": job.settings.digest,
+        "split": split and split.about(),
+        "prompts": prompts and {"file": prompts.source.name, "digest": prompts.digest()},
+        "loss_per_epoch": _epoch_means(trainer.history.get("train/loss", []), trainer.max_epoch),
+        "seconds": {**{name: round(took, 2) for name, took in seconds.items()}, "runs_in_stack": runs_in_stack},
+        "environment": environment(trainer.device),
+    }
+    with trainer.logged():
+        (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        write_results(job.folder, results)
+        took = timedelta(seconds=round(sum(seconds.values())))
+        print(f"{headline(results)}\ntook {took}; results in '{job.folder}'")
+    job.lock.release()
+
+
+def evaluate(cfg: "CfgNode", args: argparse.Namespace) -> None:
+    """Test a stored model; prints the accuracies and writes nothing."""
+    from dassl.engine import build_trainer
+
+    trainer = _adapted(build_trainer(cfg), cfg)
+    if trainer.trainable_parameters:
+        if not args.model_dir:
+            raise InputError("--eval-only needs --model-dir, the folder of a trained model")
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+    print(headline({"metrics": with_harmonic_mean(trainer.evaluate())}))
+
+
+def _adapted(trainer: Any, cfg: "CfgNode") -> Any:
+    from runs.plain import PlainTrainer, is_plain
+
+    return PlainTrainer(trainer, cfg) if is_plain(cfg.TRAINER.NAME) else trainer
+
+
+def _with_folder(cfg: "CfgNode", folder: Path) -> "CfgNode":
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.OUTPUT_DIR = str(folder)
+    cfg.freeze()
+    return cfg
+
+
+def _epoch_means(history: Sequence[tuple[int, float]], epochs: int) -> list[float]:
+    values = [value for _, value in history]
+    steps = len(values) // epochs if epochs else 0
+    return [round(sum(values[k : k + steps]) / steps, 6) for k in range(0, len(values), steps)] if steps else []

@@ -1,0 +1,74 @@
+"""Runs a trainer that is written against Dassl's API alone, with the interface of this project's own trainers."""
+
+import contextlib
+import time
+from typing import Any
+
+import torch
+from yacs.config import CfgNode
+
+from dassl.engine import TRAINER_REGISTRY
+from trainers.tuner import Tuner
+
+
+def is_plain(trainer: str) -> bool:
+    """Whether a trainer is one of Dassl's API alone."""
+    registered: Any = TRAINER_REGISTRY.get(trainer)
+    return not issubclass(registered, Tuner)
+
+
+class PlainTrainer:
+    """A Dassl trainer with the attributes of `trainers.tuner.Tuner` that carrying out a run needs.
+
+    Args:
+        trainer: a built trainer with Dassl's `train`, `test`, `load_model` and `evaluator`.
+        cfg: its configuration.
+    """
+
+    method = None
+    stackable = False
+    logged = contextlib.nullcontext
+
+    def __init__(self, trainer: Any, cfg: CfgNode):
+        self.trainer, self.cfg = trainer, cfg
+        self.dm = getattr(trainer, "dm", None)
+        self.device: torch.device = trainer.device
+        self.evaluation: dict[str, dict] = {}
+        self.training_started = time.time()
+
+    @property
+    def trainable_parameters(self) -> int:
+        """The number of parameters, in all registered models, that have a gradient."""
+        models = [self.trainer._models[name] for name in self.trainer.get_model_names()]
+        return sum(value.numel() for model in models for value in model.parameters() if value.requires_grad)
+
+    @property
+    def history(self) -> dict[str, list]:
+        return self.trainer.history
+
+    @property
+    def max_epoch(self) -> int:
+        """The number of epochs that were trained in this process, of which there are losses."""
+        return self.trainer.max_epoch - self.trainer.start_epoch
+
+    def train(self) -> None:
+        """Train and test; Dassl's trainers test after training, unless TEST.NO_TEST is set."""
+        self.training_started = time.time()
+        with self.logged():
+            self.trainer.train()
+            metrics = getattr(self.trainer.evaluator, "metrics", {})
+            self.evaluation = {self._classes: dict(metrics)} if "accuracy" in metrics else self.evaluate()
+
+    def evaluate(self) -> dict[str, dict]:
+        """Test; the metrics by the classes that were tested. An evaluator without metrics gives the accuracy alone."""
+        accuracy = self.trainer.test()
+        metrics = getattr(self.trainer.evaluator, "metrics", {})
+        self.evaluation = {self._classes: {"accuracy": accuracy, **metrics}}
+        return self.evaluation
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        self.trainer.load_model(directory, epoch=epoch)
+
+    @property
+    def _classes(self) -> str:
+        return self.cfg.DATASET.SUBSAMPLE_CLASSES

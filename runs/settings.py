@@ -1,0 +1,119 @@
+"""The settings of a run, and their comparison with those of the run that a folder holds already."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import yaml
+from yacs.config import CfgNode
+
+from dassl.config import parse_yaml
+from dassl.errors import InputError
+from runs.contents import Contents
+from runs.folder import CONFIG_FILE, is_complete, is_started
+from runs.results import read_results
+
+# Settings that do not change the numbers of a run.
+WITHOUT_EFFECT = {"OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATASET.ROOT", "TRAIN.PRINT_FREQ"}
+WITHOUT_EFFECT |= {"DATALOADER.NUM_WORKERS"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a run that can change its numbers, as JSON text by key, such as "OPTIM.LR".
+
+    Attributes:
+        changed: the settings that differ from their defaults.
+        defaults: the default of every key that today's code knows.
+    """
+
+    changed: Mapping[str, str]
+    defaults: Mapping[str, str]
+
+    @classmethod
+    def of(cls, cfg: CfgNode) -> "Settings":
+        """The settings of a configuration."""
+        from dassl.engine import TRAINER_REGISTRY
+
+        defaults = _defaults(tuple(TRAINER_REGISTRY.registered_names()))
+        return cls({key: value for key, value in _flat(cfg).items() if value != defaults.get(key)}, defaults)
+
+    def of_cell(self, shots: int, seed: int) -> "Settings":
+        """The settings of a run that differs in shots and seed only."""
+        return Settings({**self.changed, "DATASET.NUM_SHOTS": str(shots), "SEED": str(seed)}, self.defaults)
+
+    @cached_property
+    def digest(self) -> str:
+        """A short text that two runs share if, and only if, the same settings differ from their defaults.
+
+        A key that is added to the code later, at its default, leaves the digest as it is. For the same reason the
+        default of an existing key must not change; its new meaning needs a new key.
+        """
+        return hashlib.sha256(json.dumps(self.changed, sort_keys=True).encode()).hexdigest()[:16]
+
+    def difference(self, stored: Mapping[str, str]) -> str:
+        """The settings that differ from stored ones, two lines each; "" for none. A missing key has its default."""
+        lines = []
+        for key in sorted({*self.changed, *stored}):
+            old, new = (values.get(key, self.defaults.get(key)) for values in (stored, self.changed))
+            if old != new:
+                lines += [f"{sign}{key}: {value}" for sign, value in (("-", old), ("+", new)) if value is not None]
+        return "\n".join(lines)
+
+
+def refuse_other_settings(asked: Settings, contents: Contents, folder: str | Path) -> None:
+    """Refuse a folder that holds a run made with other settings, another split or other prompts.
+
+    The digest in results.json is compared first. Where it differs or is missing, the stored config.yaml is compared
+    key by key.
+
+    Raises:
+        InputError: with the settings that differ, or the file whose content differs.
+    """
+    if is_complete(folder):
+        results = read_results(folder)
+        if results.get("settings_digest") != asked.digest:
+            _refuse_other_config(asked, Path(folder))
+        contents.refuse_other(results, folder)
+    elif is_started(Path(folder)) and Path(folder, CONFIG_FILE).is_file():
+        _refuse_other_config(asked, Path(folder))
+
+
+def _refuse_other_config(asked: Settings, folder: Path) -> None:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise InputError(
+            f"'{folder}' holds a result without its settings, as imported ones are; choose another output folder"
+        )
+    try:
+        stored = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"'{path}' cannot be read ({error}); delete the folder to run again") from error
+    if not isinstance(stored, dict):
+        raise InputError(f"'{path}' holds no settings; delete the folder to run again")
+    if difference := asked.difference(_flat(stored)):
+        raise InputError(
+            f"'{folder}' holds a run with other settings; --overwrite replaces it, --output-dir keeps it:\n"
+            f"--- stored\n+++ asked for\n{difference}"
+        )
+
+
+@lru_cache
+def _defaults(trainers: tuple[str, ...]) -> dict[str, str]:
+    from configs.build import default_cfg
+
+    return _flat(default_cfg())
+
+
+def _flat(node: Mapping, prefix: str = "") -> dict[str, str]:
+    values: dict[str, str] = {}
+    for key, value in node.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            values |= _flat(value, f"{name}.")
+        elif name not in WITHOUT_EFFECT:
+            values[name] = json.dumps(value, default=str)
+    return values
