@@ -10,7 +10,23 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-TOOLS = "bash cat cp cut dirname env find grep mkdir mktemp rm sed sleep tail touch".split()
+TOOLS = [
+    "bash",
+    "cat",
+    "cp",
+    "cut",
+    "dirname",
+    "env",
+    "find",
+    "grep",
+    "mkdir",
+    "mktemp",
+    "rm",
+    "sed",
+    "sleep",
+    "tail",
+    "touch",
+]
 
 # A Python that has the packages if the file "packages" lies beside it, and that makes copies of itself as environments.
 PYTHON = """#!/usr/bin/env bash
