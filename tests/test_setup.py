@@ -10,7 +10,8 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-TOOLS = [
+TOOLS = ["bash", "cat", "cp", "cut", "dirname", "env", "find", "grep", "mkdir", "mktemp", "rm", "sed", "sleep"]
+TOOLS += ["tail", "touch"]
     "bash",
     "cat",
     "cp",
