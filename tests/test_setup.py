@@ -10,24 +10,8 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-TOOLS = ["bash", "cat", "cp", "cut", "dirname", "env", "find", "grep", "mkdir", "mktemp", "rm", "sed", "sleep"]
-TOOLS += ["tail", "touch"]
-    "bash",
-    "cat",
-    "cp",
-    "cut",
-    "dirname",
-    "env",
-    "find",
-    "grep",
-    "mkdir",
-    "mktemp",
-    "rm",
-    "sed",
-    "sleep",
-    "tail",
-    "touch",
-]
+TOOLS = ("bash", "cat", "cp", "cut", "dirname", "env", "find", "grep")
+TOOLS += ("mkdir", "mktemp", "rm", "sed", "sleep", "tail", "touch")
 
 # A Python that has the packages if the file "packages" lies beside it, and that makes copies of itself as environments.
 PYTHON = """#!/usr/bin/env bash
