@@ -35,28 +35,35 @@ report_progress() {
     done
 }
 
-# Installs requirements files into $PYTHON; the output goes to a log file, which is shown if it fails.
+# Runs a command with its output in a log file, and reports progress meanwhile.
+run_logged() {
+    local log=$1 status=0
+    shift
+    : >"$log"
+    report_progress "$log" &
+    "$@" >>"$log" 2>&1 || status=$?
+    kill $! 2>/dev/null
+    wait $! 2>/dev/null
+    return $status
+}
+
+# Installs requirements files into $PYTHON with uv, or with pip where uv is missing or fails (uv does not read the
+# settings of pip, such as another index). The output goes to a log file; its end is shown if the installation fails.
 install() {
-    local files=() file installer=("$PYTHON" -m pip install --disable-pip-version-check --progress-bar off)
-    local log=.venv/install.log status=0
+    local files=() file log=.venv/install.log
     [ -d .venv ] || log=$(mktemp)
     for file in "$@"; do files+=(-r "$file"); done
     if command -v uv >/dev/null; then
-        installer=(uv pip install --python "$PYTHON")
-    elif ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
-        "$PYTHON" -m ensurepip --default-pip >"$log" 2>&1 || fail "$PYTHON has no pip, and it cannot be added. \
-Install it (on Debian and Ubuntu: apt-get install python3-venv) and start this script again"
+        if run_logged "$log" uv pip install --python "$PYTHON" "${files[@]}"; then return; fi
+        echo "uv failed ($(grep -m 1 -i error "$log" || tail -n 1 "$log")); trying pip"
     fi
-    : >"$log"
-    report_progress "$log" &
-    "${installer[@]}" "${files[@]}" >>"$log" 2>&1 || status=$?
-    kill $! 2>/dev/null
-    wait $! 2>/dev/null
-    if [ $status -ne 0 ]; then
-        tail -n 30 "$log" >&2
-        echo "error: the installation of $* failed; the whole log is in $log" >&2
-    fi
-    return $status
+    "$PYTHON" -m pip --version >/dev/null 2>&1 || "$PYTHON" -m ensurepip --default-pip >"$log" 2>&1 ||
+        fail "$PYTHON has no pip, and it cannot be added. Install it (on Debian and Ubuntu: \
+apt-get install python3-venv) and start this script again"
+    if run_logged "$log" "$PYTHON" -m pip install --disable-pip-version-check --progress-bar off "${files[@]}"; then return; fi
+    tail -n 30 "$log" >&2
+    echo "error: the installation of $* failed; the whole log is in $log" >&2
+    return 1
 }
 
 make_environment() {

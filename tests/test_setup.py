@@ -44,7 +44,7 @@ UV = """#!/usr/bin/env bash
 echo "uv $*" >>"$LOG"
 case $1 in
     venv) python3 -m venv .venv ;;
-    pip) touch .venv/bin/packages ;;
+    pip) [ -z "$UV_FAILS" ] && touch .venv/bin/packages ;;
 esac
 """
 
@@ -159,6 +159,14 @@ def test_uv_is_used_where_it_is_installed(machine):
     done = machine.run()
     assert done.returncode == 0, done.stderr
     assert [line.split()[:2] for line in machine.installed.splitlines()] == [["uv", "venv"], ["uv", "pip"]]
+
+
+def test_pip_is_tried_where_uv_fails(machine):
+    machine.add("uv", UV)
+    done = machine.run(UV_FAILS="1")
+    assert done.returncode == 0, done.stderr
+    assert "trying pip" in done.stdout
+    assert machine.installed.splitlines()[-1].startswith("-m pip install")
 
 
 @pytest.mark.parametrize("name", ["python9", "/absolute", "relative"])
