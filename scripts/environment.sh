@@ -14,6 +14,14 @@ fail() {
 
 satisfies() { "$1" scripts/check_requirements.py "${needed[@]}"; }
 
+# With PYTHON set by the user: says which packages are missing, and exits.
+require_packages() {
+    local problem
+    problem=$(satisfies "$PYTHON" 2>&1) ||
+        fail "PYTHON=$user_python: $problem (nothing is installed while PYTHON is set)"
+}
+
+# Prints the name of a Python that is new enough, if there is one.
 find_python() {
     local candidate
     for candidate in python3 python3.13 python3.12 python3.11; do
@@ -60,7 +68,8 @@ install() {
     "$PYTHON" -m pip --version >/dev/null 2>&1 || "$PYTHON" -m ensurepip --default-pip >"$log" 2>&1 ||
         fail "$PYTHON has no pip, and it cannot be added. Install it (on Debian and Ubuntu: \
 apt-get install python3-venv) and start this script again"
-    if run_logged "$log" "$PYTHON" -m pip install --disable-pip-version-check --progress-bar off "${files[@]}"; then return; fi
+    local pip=("$PYTHON" -m pip install --disable-pip-version-check --progress-bar off)
+    if run_logged "$log" "${pip[@]}" "${files[@]}"; then return; fi
     tail -n 30 "$log" >&2
     echo "error: the installation of $* failed; the whole log is in $log" >&2
     return 1
@@ -103,7 +112,7 @@ set_up_environment() {
 user_python=${PYTHON:-}
 if [ -n "$user_python" ]; then
     case $PYTHON in /*) ;; */*) PYTHON=$caller/$PYTHON ;; esac
-    problem=$(satisfies "$PYTHON" 2>&1) || fail "PYTHON=$user_python: $problem (nothing is installed while PYTHON is set)"
+    require_packages
 elif satisfies python3 >/dev/null 2>&1; then
     PYTHON=python3
 else

@@ -8,7 +8,7 @@ source "$(dirname "$0")/environment.sh"
 extras=(requirements-ray.txt requirements-slurm.txt requirements-browser.txt)
 if [ -n "$user_python" ]; then
     needed=("${extras[@]}")
-    problem=$(satisfies "$PYTHON" 2>&1) || fail "PYTHON=$user_python: $problem (nothing is installed while PYTHON is set)"
+    require_packages
     exit 0
 fi
 skipped() { echo "not installed ($1): $2; their tests will be skipped" >&2; }
