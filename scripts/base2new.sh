@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Base-to-new generalisation: bash scripts/base2new.sh [DATA_ROOT] [DATASET|all] [METHOD[,METHOD…]] [BACKBONE] [KEY VALUE …]
-# Without arguments: the embedded phantom data on the Tiny backbone. A finished run is not repeated.
-# SHOTS="16" and SEEDS="1 2 3" in the environment choose others.
+# Without arguments: phantom data, Tiny backbone. Complete runs are not repeated.
+# SHOTS="16" and SEEDS="1 2 3" in the environment choose others. PYTHON=/path/to/python installs nothing.
 set -euo pipefail
 root=${1:+$(realpath -m "$1")}
 source "$(dirname "$0")/environment.sh"

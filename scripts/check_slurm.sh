@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Checks --launcher slurm against a real Slurm of one node, which it starts and ends itself, in a few minutes:
+# Checks --launcher slurm with a real Slurm of one node, in a few minutes. It starts and stops that Slurm itself:
 #   apt-get install slurmctld slurmd slurm-client munge; pip install -r requirements-slurm.txt
 #   sudo bash scripts/check_slurm.sh
-# Everything of it lies in one temporary folder: configuration, key, sockets, logs. Needs root, as slurmd does.
+# Configuration, key, sockets and logs are in one temporary folder. slurmd needs root.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 for program in munged slurmctld slurmd sbatch; do
@@ -68,12 +68,12 @@ export OMP_NUM_THREADS=1
 "$PYTHON" -m sweep run "${words[@]}" --launcher slurm --slurm partition=check --slurm time=10 --slurm-parallel 1 \
     --output "$here/slurm" &
 sweep=$!
-# The first job is treated as if it were pre-empted, once it has finished an epoch: submitit requeues it.
+# Once the first job has finished an epoch, it gets the signal of a pre-emption, and submitit requeues it.
 for _ in $(seq 240); do [ -n "$(find "$here/slurm" -name checkpoint.pth 2>/dev/null)" ] && break; sleep 0.5; done
 job=$(squeue -h -t running -o %i | head -1)
 echo "pre-empting job ${job:-(none)}"
 [ -z "$job" ] || timeout 30 scancel --signal=USR2 "$job"
-# The second is lost: this Slurm keeps no accounts, so it is just not there any more. The sweep tries it again.
+# The second job is cancelled. This Slurm has no accounting, so the sweep finds it missing and tries it again.
 for _ in $(seq 240); do
     lost=$(squeue -h -t running -o %i | grep -vx "${job:-none}" | head -1 || true)
     [ -n "$lost" ] && [ "$(find "$here/slurm" -name checkpoint.pth 2>/dev/null)" ] && break
@@ -95,6 +95,6 @@ for name in ("slurm", "local"):
     found[name] = {str(path): (result["metrics"], result["loss_per_epoch"]) for path, result in results.items()}
 assert len(found["slurm"]) == 2 and found["slurm"] == found["local"], "the results differ"
 resumed = [path for path in (here / "slurm").rglob("log.txt*") if "Resumed from" in path.read_text()]
-print(f"2 runs through Slurm equal those of this machine; {len(resumed)} went on after a pre-emption or a loss")
+print(f"2 runs through Slurm equal those of this machine; {len(resumed)} continued after a pre-emption or a loss")
 PYTHON
 passed=yes

@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
-# What some tests need beside requirements.txt, and are skipped without: bash scripts/extras.sh
-# Ray, submitit and selenium by pip; on Debian, as root, Chromium and LaTeX by apt.
+# Installs what some tests need in addition and are skipped without: bash scripts/extras.sh
+# Ray, submitit and selenium as Python packages; on Debian, as root, Chromium and LaTeX.
+# With PYTHON=/path/to/python nothing is installed: what is missing is named, with exit code 2.
 set -euo pipefail
+needed=(requirements.txt requirements-dev.txt)
 source "$(dirname "$0")/environment.sh"
+extras=(requirements-ray.txt requirements-slurm.txt requirements-browser.txt)
+if [ -n "$user_python" ]; then
+    needed=("${extras[@]}")
+    require_packages
+    exit 0
+fi
 skipped() { echo "not installed ($1): $2; their tests will be skipped" >&2; }
 
-for file in requirements-ray.txt requirements-slurm.txt requirements-browser.txt; do
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check -r "$file" || skipped "pip failed" "$file"
+for file in "${extras[@]}"; do
+    install "$file" || skipped "see above" "$file"
 done
 
 packages=(chromium chromium-driver texlive-latex-recommended)

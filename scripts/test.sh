@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# All tests: bash scripts/test.sh [pytest arguments]
+# Style, types and all tests: bash scripts/test.sh [pytest arguments]
+# PYTHON=/path/to/python uses that interpreter and installs nothing.
 set -euo pipefail
+needed=(requirements.txt requirements-dev.txt)
 source "$(dirname "$0")/environment.sh"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
+"$PYTHON" -m mypy $(ls -d clip configs runs trainers 2>/dev/null)
 exec "$PYTHON" -m pytest -q -n 2 "$@"
