@@ -1,7 +1,5 @@
 """CoOp with two terms that keep the text features near the sentences written about each class."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,7 +21,6 @@ class BiomedCoOp(CoOp):
 
     source = "arXiv 2411.15232"
 
-    @dataclass
     class Config(CoOp.Config):
         N_PROMPTS: int = setting(50, "sentences per class of the teacher", at_least=2)
         SCCM_LAMBDA: float = setting(0.5, "weight of the squared distance to the mean sentence feature", at_least=0)

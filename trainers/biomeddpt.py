@@ -1,7 +1,5 @@
 """Biomed-DPT, the method this project exists for."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,7 +23,6 @@ class BiomedDPT(CoOp):
     trainable_parameters = 3_840
     source = "arXiv 2505.05189"
 
-    @dataclass
     class Config(CoOp.Config):
         CTX_INIT: str = setting("", 'words that the context starts from; "" for the template up to the class name')
         N_CTX: int = inherited(CoOp.Config, "N_CTX", 0)

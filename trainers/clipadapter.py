@@ -1,7 +1,5 @@
 """A small network on image features."""
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
 from trainers.frozen_text import FrozenText
@@ -22,7 +20,6 @@ class CLIPAdapter(FrozenText):
     source = "arXiv 2110.04544"
     verified_against = "official code: 20 steps"
 
-    @dataclass
     class Config(FrozenText.Config):
         RATIO: float = setting(0.5, "share of the adapted feature", at_least=0, at_most=1)
         REDUCTION: int = setting(4, "the hidden layer is narrower than the feature by this factor", at_least=1)

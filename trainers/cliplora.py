@@ -3,7 +3,6 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,7 +34,6 @@ class CLIPLoRA(Method):
     schedule_per_step = True
     reads = ("OPTIM.LR", "OPTIM.WEIGHT_DECAY", "OPTIM.ADAM_BETA1", "OPTIM.ADAM_BETA2")
 
-    @dataclass
     class Config(Method.Config):
         TEMPLATE: str = setting("a photo of a {}.", "prompt; {} stands for the class name")
         ENCODER: str = setting("both", "which towers are changed", choices=tuple(ENCODERS))

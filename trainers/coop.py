@@ -1,6 +1,5 @@
 """Context optimisation, the baseline of all prompt learners."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -22,7 +21,6 @@ class CoOp(Method):
     verified_against = "official code: 20 steps"
     context: TextContext
 
-    @dataclass
     class Config(Method.Config):
         CTX_INIT: str = setting("a photo of a", 'words that the context starts from; "" for random values N(0, 0.02²)')
         N_CTX: int = setting(4, "number of learned tokens; 0 for as many as CTX_INIT has words", at_least=0)

@@ -1,7 +1,5 @@
 """Dual-modality prompt tuning: a learned text context and learned image tokens."""
 
-from dataclasses import dataclass
-
 from clip import VisualPrompt
 from trainers.coop import CoOp
 from trainers.registry import register_method
@@ -18,7 +16,6 @@ class DPT(CoOp):
     verified_against = "official code: 20 steps (replace)"
     needs_image_tokens = True
 
-    @dataclass
     class Config(VisualTokensConfig, CoOp.Config):
         """Settings of CoOp and of the image tokens."""
 

@@ -11,6 +11,13 @@ from dassl.data import DatasetWrapper
 from dassl.data.datasets import Datum
 from dassl.errors import InputError
 from trainers.features import Encoder
+from trainers.settings import Settings, setting
+
+
+class FewShotConfig(Settings):
+    """The setting of methods that learn from these features."""
+
+    AUGMENT_EPOCHS: int = setting(1, "augmented views of a training image that are averaged", at_least=1)
 
 
 class FewShotFeatures:

@@ -1,7 +1,5 @@
 """What methods with frozen text features share."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from trainers.method import Method
@@ -12,7 +10,6 @@ from trainers.teacher import mean_feature
 class FrozenText(Method):
     """A method whose text features are those of a template or the mean of the sentences of each class."""
 
-    @dataclass
     class Config(Method.Config):
         TEXT: str = setting(
             "template",

@@ -1,7 +1,5 @@
 """CoOp with a penalty on the distance to the hand-written prompt."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,7 +17,6 @@ class KgCoOp(CoOp):
 
     source = "arXiv 2303.13283"
 
-    @dataclass
     class Config(CoOp.Config):
         W: float = setting(8.0, "weight of the distance to the text features of TEMPLATE", at_least=0)
         TEMPLATE: str = setting("a photo of a {}.", "hand-written prompt; {} stands for the class name")

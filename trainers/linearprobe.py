@@ -1,14 +1,13 @@
 """Logistic regression on image features."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trainers.fewshot import FewShotFeatures
+from trainers.fewshot import FewShotConfig, FewShotFeatures
 from trainers.frozen_text import FrozenText
 from trainers.registry import register_method
 from trainers.settings import setting
@@ -41,9 +40,7 @@ class LinearProbe(FrozenText):
     class_specific = True
     closed_form = True
 
-    @dataclass
-    class Config(FrozenText.Config):
-        AUGMENT_EPOCHS: int = setting(1, "augmented views of a training image that are averaged", at_least=1)
+    class Config(FewShotConfig, FrozenText.Config):
         SEARCH_STEPS: int = setting(8, "steps of the binary search for C", at_least=0)
         MAX_ITER: int = setting(1000, "iterations of L-BFGS", at_least=1)
         CHOICE: str = setting(

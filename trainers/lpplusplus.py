@@ -1,14 +1,13 @@
 """Linear probe that blends text knowledge, with step sizes from the data."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from trainers.fewshot import FewShotFeatures, accuracy
+from trainers.fewshot import FewShotConfig, FewShotFeatures, accuracy
 from trainers.frozen_text import FrozenText
 from trainers.registry import register_method
 from trainers.settings import setting
@@ -32,9 +31,7 @@ class LPpp(FrozenText):
     class_specific = True
     closed_form = True
 
-    @dataclass
-    class Config(FrozenText.Config):
-        AUGMENT_EPOCHS: int = setting(1, "augmented views of a training image that are averaged", at_least=1)
+    class Config(FewShotConfig, FrozenText.Config):
         ALPHA_EVERY: int = setting(10, "alpha is updated in every n-th step", at_least=1)
         ACCUMULATE: bool = setting(False, "update alpha by the sum of all gradients so far (official Biomed-DPT code)")
         BIAS: bool = setting(False, "a bias with a random start, and W from fp16 sums (official Biomed-DPT code)")

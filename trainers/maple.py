@@ -1,14 +1,13 @@
 """Learned prompts in both towers; those of the image tower are projected from those of the text tower."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from clip import PLACEMENTS, VisualPrompt
+from clip import VisualPrompt
 from trainers.coop import CoOp
 from trainers.registry import register_method
-from trainers.settings import setting
+from trainers.settings import inherited, setting
+from trainers.visual import VisualTokensConfig
 
 
 @register_method
@@ -25,12 +24,9 @@ class MaPLe(CoOp):
     verified_against = "official code: 20 steps (J 1, replace)"
     needs_image_tokens = True
 
-    @dataclass
     class Config(CoOp.Config):
         PROMPT_DEPTH: int = setting(12, "J, number of layers; at most those of the shallower tower", at_least=1)
-        VISUAL_PLACEMENT: str = setting(
-            "insert", "insert tokens (the paper) or replace patches (the official Biomed-DPT code)", choices=PLACEMENTS
-        )
+        VISUAL_PLACEMENT: str = inherited(VisualTokensConfig, "VISUAL_PLACEMENT", "insert")
 
     def text_depth(self) -> int:
         return min(self.config.PROMPT_DEPTH, self.backbone.text_depth, self.backbone.vision_depth)

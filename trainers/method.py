@@ -18,7 +18,7 @@ from trainers.context import TextContext
 from trainers.features import Encoder
 from trainers.fewshot import FewShotFeatures
 from trainers.precision import NAMES as PRECISIONS
-from trainers.settings import setting
+from trainers.settings import Settings, setting
 from trainers.teacher import sentence_features
 
 Optimization = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
@@ -88,8 +88,7 @@ class Method(nn.Module):
     context: TextContext | None
     prompts_read: Prompts | None
 
-    @dataclass
-    class Config:
+    class Config(Settings):
         """The settings of the method."""
 
         PREC: str = setting("fp32", "arithmetic of training steps", choices=PRECISIONS)
@@ -121,9 +120,7 @@ class Method(nn.Module):
     def losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits (B, C) and the weighted parts of the loss, whose sum is minimised; the cross-entropy by default.
 
-        Args:
-            images: normalised image features (B, D).
-            labels: (B,).
+        `images` are normalised image features (B, D), `labels` is (B,).
         """
         logits = self.logits(images)
         return logits, {"ce": F.cross_entropy(logits, labels)}

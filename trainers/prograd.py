@@ -1,7 +1,5 @@
 """CoOp whose gradient steps do not work against zero-shot knowledge."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,7 +22,6 @@ class ProGrad(CoOp):
     verified_against = "official code: first step; by hand"
     stackable = False  # each run differentiates through the text tower twice, on its own prompts
 
-    @dataclass
     class Config(CoOp.Config):
         T: float = setting(1.0, "temperature of the KL divergence", above=0)
         LAMBDA: float = setting(1.0, "how much of a conflicting component is removed", at_least=0)

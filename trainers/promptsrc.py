@@ -1,7 +1,6 @@
 """Prompts in both towers with three terms that keep them near the frozen model."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,7 +31,6 @@ class PromptSRC(CoOp):
     verified_against = "losses and averaging by hand"
     needs_image_tokens = True
 
-    @dataclass
     class Config(VisualTokensConfig, CoOp.Config):
         VISUAL_DEPTH: int = inherited(VisualTokensConfig, "VISUAL_DEPTH", 9)
         PROMPT_DEPTH: int = setting(9, "J, in how many layers of the text tower the context is learned", at_least=1)

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from dassl.errors import InputError, unknown_name
 
 _RULES = "rules"
-ConfigT = TypeVar("ConfigT")
+ConfigT = TypeVar("ConfigT", bound="Settings")
 
 
 @dataclass(frozen=True)
@@ -56,30 +56,38 @@ def setting(default: Any, help: str, **rules: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def inherited(config: type, name: str, default: Any) -> Any:
+def inherited(config: type["Settings"], name: str, default: Any) -> Any:
     """Declare the setting `name` of a parent's `Config` again, with another default."""
     (parent,) = (field for field in dataclasses.fields(config) if field.name == name)
     return dataclasses.field(default=default, metadata=parent.metadata)
 
 
-def defaults_of(config: type) -> dict[str, Any]:
+@dataclass_transform(field_specifiers=(setting, inherited))
+class Settings:
+    """Base of every `Config`: its subclasses are dataclasses, without a decorator."""
+
+    def __init_subclass__(cls, **words: Any):
+        super().__init_subclass__(**words)
+        dataclass(cls)
+
+
+def defaults_of(config: type[Settings]) -> dict[str, Any]:
     """The default of every setting, by name."""
-    return {field.name: getattr(config(), field.name) for field in dataclasses.fields(config)}
+    return dataclasses.asdict(config())
 
 
 def parse(config: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT:
     """Settings from a mapping of names to values; settings that it does not name keep their defaults.
 
     Args:
-        config: a dataclass of settings.
+        config: the settings of a method.
         values: an integer is accepted for a float, a tuple for a list.
         where: where the values come from, for error messages, such as "TRAINER.COOP".
 
     Raises:
         InputError: an unknown name, a wrong type, or a value that the setting does not allow.
     """
-    types = get_type_hints(config)
-    rules = {field.name: field.metadata[_RULES] for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    types, rules = get_type_hints(config), _rules_of(config)
     parsed = {}
     for name, value in values.items():
         if name not in rules:
@@ -92,15 +100,17 @@ def parse(config: type[ConfigT], values: Mapping[str, Any], where: str) -> Confi
     return config(**parsed)
 
 
-def describe(config: type) -> list[tuple[str, str, str, str, str]]:
+def describe(config: type[Settings]) -> list[tuple[str, str, str, str, str]]:
     """Name, type, default, allowed values and help of every setting."""
-    types = get_type_hints(config)
-    rows = []
-    for field in dataclasses.fields(config):
-        rules = field.metadata[_RULES]
-        default = repr(defaults_of(config)[field.name])
-        rows.append((field.name, _type_name(types[field.name]), default, rules.allowed(), rules.help))
-    return rows
+    types, rules = get_type_hints(config), _rules_of(config)
+    return [
+        (name, _type_name(types[name]), repr(default), rules[name].allowed(), rules[name].help)
+        for name, default in defaults_of(config).items()
+    ]
+
+
+def _rules_of(config: type[Settings]) -> dict[str, Rules]:
+    return {field.name: field.metadata[_RULES] for field in dataclasses.fields(config)}
 
 
 def _type_name(kind: Any) -> str:

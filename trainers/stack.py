@@ -12,11 +12,7 @@ def train_stack(runs: Sequence[Tuner], finished: Callable[[Tuner], None] = lambd
 
     The runs share a backbone and a precision, and may differ in seed, shots and length. Their parameters are separate,
     so the gradient of the sum of their losses is the gradient of each. Runs that are not `stackable` are trained one
-    after the other.
-
-    Args:
-        runs: built trainers.
-        finished: called with each run as soon as it was trained and tested.
+    after the other. `finished` is called with each run as soon as it was trained and tested.
     """
     stackable = [run for run in runs if run.stackable]
     groups = ([stackable] if stackable else []) + [[run] for run in runs if not run.stackable]

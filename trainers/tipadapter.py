@@ -1,14 +1,13 @@
 """A cache of the training images beside the zero-shot classifier."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainers.fewshot import FewShotFeatures, accuracy
+from trainers.fewshot import FewShotConfig, FewShotFeatures, accuracy
 from trainers.frozen_text import FrozenText
 from trainers.registry import register_method
 from trainers.settings import setting
@@ -54,9 +53,7 @@ class TipAdapter(FrozenText):
     closed_form = True
     trains_keys: ClassVar[bool] = False
 
-    @dataclass
-    class Config(FrozenText.Config):
-        AUGMENT_EPOCHS: int = setting(1, "augmented views of a training image that are averaged", at_least=1)
+    class Config(FewShotConfig, FrozenText.Config):
         SEARCH_STEPS: int = setting(200, "values of alpha and of beta that are tried", at_least=1)
         SEARCH_SCALE: float = setting(50.0, "upper end of the values that are tried", above=0.1)
 

@@ -1,7 +1,6 @@
 """Tip-Adapter whose keys are trained."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from yacs.config import CfgNode
@@ -30,7 +29,6 @@ class TipAdapterF(TipAdapter):
     trains_keys = True
     reads = ("OPTIM.LR",)
 
-    @dataclass
     class Config(TipAdapter.Config):
         ALPHAS: list[float] = setting([1.0], "the keys are trained for MAX_EPOCH epochs with each alpha", at_least=0)
 

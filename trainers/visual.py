@@ -1,19 +1,17 @@
 """Learned tokens in the image tower."""
 
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import nn
 
 from clip import PLACEMENTS, Backbone, Placement, VisualPrompt
-from trainers.settings import setting
+from trainers.settings import Settings, setting
 
 STD = 0.02  # of the normal distribution of the starting values, as in CoOp-style code
 
 
-@dataclass
-class VisualTokensConfig:
+class VisualTokensConfig(Settings):
     """The settings of methods that learn tokens in the image tower."""
 
     VISUAL_TOKENS: int = setting(4, "number of learned tokens before a block", at_least=1)

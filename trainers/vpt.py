@@ -1,7 +1,5 @@
 """Visual prompt tuning: learned tokens in the image tower, text frozen."""
 
-from dataclasses import dataclass
-
 from clip import VisualPrompt
 from trainers.frozen_text import FrozenText
 from trainers.registry import register_method
@@ -19,7 +17,6 @@ class VPT(FrozenText):
     verified_against = "official code: 20 steps (replace)"
     needs_image_tokens = True
 
-    @dataclass
     class Config(VisualTokensConfig, FrozenText.Config):
         """Settings of the frozen text and of the image tokens."""
 
@@ -38,6 +35,5 @@ class VPTDeep(VPT):
     trainable_parameters = 36_864
     verified_against = "a loop of a few lines"
 
-    @dataclass
     class Config(VPT.Config):
         VISUAL_DEPTH: int = inherited(VPT.Config, "VISUAL_DEPTH", 0)

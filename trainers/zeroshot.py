@@ -1,7 +1,5 @@
 """Zero-shot classification with frozen text features."""
 
-from dataclasses import dataclass
-
 from trainers.frozen_text import FrozenText
 from trainers.registry import register_method
 from trainers.settings import inherited
@@ -22,6 +20,5 @@ class ZeroShotEnsemble(ZeroShot):
 
     source = "arXiv 2103.00020, section 3.1.4"
 
-    @dataclass
     class Config(ZeroShot.Config):
         TEXT: str = inherited(ZeroShot.Config, "TEXT", "ensemble")

@@ -1,4 +1,4 @@
-"""Prints numbers that say how well the code is kept in order: python -m tools.house
+"""Prints metrics of the code, such as repeated lines and import circles: python -m tools.code_metrics
 
 Exits with 1 if a number is beyond its limit.
 """
@@ -19,7 +19,7 @@ FLOORS = (
 FREE = ("tools", "tests")  # may import everything
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
-REPEATED_CONFIGS = "repeated lines in configs/trainers/, in %"
+REPEATED_CONFIGS = "repeated lines in configs/, in %"
 REPEATED = "repeated lines in trainers/, in %"
 REPEATED_BODIES = "the same without imports, decorators and signatures"
 LONG, LONGEST = "files over 300 lines", "lines of the longest file"
@@ -51,7 +51,7 @@ def numbers(root: Path) -> dict[str, tuple[float, str]]:
     long = [file for file, length in lengths.items() if length > LIMITS[LONGEST]]
     sources = [path.read_text(encoding="utf-8") for path in sorted((root / "trainers").rglob("*.py"))]
     depth, deepest = deepest_inheritance(sources)
-    yaml = [path.read_text(encoding="utf-8") for path in sorted((root / "configs" / "trainers").rglob("*.yaml"))]
+    yaml = [path.read_text(encoding="utf-8") for path in sorted((root / "configs").rglob("*.yaml"))]
     found_circles, found_upward = circles(graph), upward(graph)
     readme = root / "README.md"
     return {

@@ -1,4 +1,4 @@
-"""The numbers of the house, on a small tree."""
+"""The metrics of the code, on a small tree."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import house
+from tools import code_metrics
 
 PROJECT = Path(__file__).resolve().parent.parent
 FILES = {
@@ -38,24 +38,24 @@ def add(tree, name, text):
 
 
 def test_numbers_of_a_small_tree(tree):
-    found = house.numbers(tree)
+    found = code_metrics.numbers(tree)
     assert {name: value for name, (value, _) in found.items()} == {
-        house.REPEATED_CONFIGS: 25.0,  # one of four lines
-        house.REPEATED: 9.1,  # one of 11
-        house.REPEATED_BODIES: 50.0,  # one of two
-        house.LONG: 0,
-        house.LONGEST: 6,
-        house.DEPTH: 3,
-        house.CIRCLES: 0,
-        house.UPWARD: 0,
-        house.README: 2,
+        code_metrics.REPEATED_CONFIGS: 25.0,  # one of four lines
+        code_metrics.REPEATED: 9.1,  # one of 11
+        code_metrics.REPEATED_BODIES: 50.0,  # one of two
+        code_metrics.LONG: 0,
+        code_metrics.LONGEST: 6,
+        code_metrics.DEPTH: 3,
+        code_metrics.CIRCLES: 0,
+        code_metrics.UPWARD: 0,
+        code_metrics.README: 2,
     }
-    assert found[house.DEPTH][1] == "DPT"
-    assert found[house.LONGEST][1] == "trainers/dpt.py"
+    assert found[code_metrics.DEPTH][1] == "DPT"
+    assert found[code_metrics.LONGEST][1] == "trainers/dpt.py"
 
 
 def test_import_graph_resolves_modules_names_and_relative_imports(tree):
-    assert house.import_graph(tree) == {
+    assert code_metrics.import_graph(tree) == {
         "dassl/base.py": set(),
         "clip/__init__.py": {"clip/tower.py"},
         "clip/tower.py": {"dassl/base.py"},
@@ -70,33 +70,33 @@ def test_import_graph_resolves_modules_names_and_relative_imports(tree):
 def test_imports_within_functions_make_circles(tree):
     add(tree, "trainers/method.py", "def f():\n    from trainers.dpt import DPT\n")
     circle = ["trainers/coop.py", "trainers/dpt.py", "trainers/method.py"]
-    assert house.circles(house.import_graph(tree)) == [circle]
-    assert house.numbers(tree)[house.CIRCLES] == (1, " - ".join(circle))
+    assert code_metrics.circles(code_metrics.import_graph(tree)) == [circle]
+    assert code_metrics.numbers(tree)[code_metrics.CIRCLES] == (1, " - ".join(circle))
 
 
 def test_upward_imports(tree):
     add(tree, "clip/tower.py", "import train, tests.test_all\n")
     add(tree, "dassl/base.py", "from clip import Tower\n")
-    found = house.upward(house.import_graph(tree))
+    found = code_metrics.upward(code_metrics.import_graph(tree))
     assert found == [("clip/tower.py", "train.py"), ("dassl/base.py", "clip/__init__.py")]
 
 
 def test_bodies_have_no_imports_decorators_or_signatures():
     source = "from a import (\n    b,\n)\n\n@b\n@b.c(\n    1,\n)\ndef f(\n    x,\n) -> int:\n"
     source += '    """One.\n\n    """\n    return x\n'
-    assert [line.strip() for line in house.body_lines(source)] == ["", '"""One.', "", "return x"]
+    assert [line.strip() for line in code_metrics.body_lines(source)] == ["", '"""One.', "", "return x"]
 
 
 @pytest.mark.parametrize(("limit", "code"), [(25.1, 0), (25, 1)])
 def test_the_command_fails_if_a_limit_is_broken(tree, monkeypatch, capsys, limit, code):
-    limits = {house.REPEATED_BODIES: 50, house.REPEATED_CONFIGS: limit}
-    monkeypatch.setattr(house, "PROJECT", tree)
-    monkeypatch.setattr(house, "LIMITS", house.LIMITS | limits)
-    assert house.main() == code
+    limits = {code_metrics.REPEATED_BODIES: 50, code_metrics.REPEATED_CONFIGS: limit}
+    monkeypatch.setattr(code_metrics, "PROJECT", tree)
+    monkeypatch.setattr(code_metrics, "LIMITS", code_metrics.LIMITS | limits)
+    assert code_metrics.main() == code
     assert ("broken" in capsys.readouterr().out) == bool(code)
 
 
 def test_it_needs_no_torch():
-    code = "import sys, tools.house; print('torch' in sys.modules)"
+    code = "import sys, tools.code_metrics; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
