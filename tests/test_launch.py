@@ -4,7 +4,6 @@ import errno
 import fcntl
 import re
 import threading
-import time
 
 import pytest
 
@@ -164,19 +163,20 @@ def test_on_a_file_system_without_locks_runs_are_worked_on_all_the_same(tmp_path
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".lock") and "seed" not in path.name]
 
 
-def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_path):
+def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     words = ["--trainer", "CoOp", "--root", str(phantom_root), "--shots", "1", "--output-dir", str(folder), *FAST]
     claim = Claim(folder)
     assert len(train.carry_out([train.parse_args(words)], wait=False)) == 1
-    codes = []
+    waiting, codes = threading.Event(), []
+    announce = lambda *said: waiting.set() if "waiting for another process" in said[0] else None  # noqa: E731
+    monkeypatch.setattr("sweep.claims.print", announce, raising=False)
     thread = threading.Thread(target=lambda: codes.append(train.main(words)))
     thread.start()
-    time.sleep(0.5)
-    assert thread.is_alive()
+    assert waiting.wait(600)
     assert not folder.exists()
     claim.release()
-    thread.join(60)
+    thread.join()
     assert codes == [0]
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
