@@ -1,6 +1,11 @@
-"""Faults for the workers of a sweep, and eyes for its processes."""
+"""Faults for the workers of a sweep, and eyes for its processes.
+
+`python -m tests.faults run …` is a sweep whose workers meet the deaths listed in a file, see `serve_until_death`.
+"""
 
 import contextlib
+import json
+import multiprocessing
 import os
 import resource
 import signal
@@ -18,6 +23,7 @@ from sweep.report.grid import grids
 
 PROJECT = Path(__file__).resolve().parent.parent
 FOLDER = "TEST_FAULTS"  # names a folder with files <method>-<seed>, which hold the name of a fault
+DEATHS = "TEST_DEATHS"  # names a file with a line [victim, number of events] per death; they are recorded beside it
 
 
 def kill() -> None:
@@ -48,6 +54,42 @@ def serve(*words) -> None:
     worker.serve(*words)
 
 
+def serve_until_death(connection, settings, *words) -> None:
+    """A worker that kills itself or its sweep after as many events as the next line of the file of deaths says.
+
+    An event is a training step, or the moment before a finished file of a run takes its place. Events are counted, not
+    timed, so that a death happens at the same place on every machine. What is recorded of a death: victim, event, and
+    how many runs were complete.
+    """
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    path, replace = Path(os.environ[DEATHS]), os.replace
+    deaths = path.read_text().splitlines()
+    victim, events = json.loads(deaths[0]) if deaths else (None, 0)
+
+    def count(event: str) -> None:
+        nonlocal events
+        events -= 1
+        if victim is None or events:
+            return
+        path.write_text("\n".join(deaths[1:]))
+        with open(path.with_name("deaths.jsonl"), "a") as file:
+            file.write(json.dumps([victim, event, len(list(settings.output.rglob(MARKER)))]) + "\n")
+        if victim == "sweep":
+            os.kill(multiprocessing.parent_process().pid, signal.SIGKILL)
+            signal.pause()  # the worker ends with its sweep
+        kill()
+
+    def count_and_replace(source, target, **more) -> None:
+        if Path(target).is_relative_to(settings.output):
+            count(Path(target).name)
+        replace(source, target, **more)
+
+    register_optimizer_step_post_hook(lambda *_: count("step"))
+    os.replace = count_and_replace
+    worker.serve(connection, settings, *words)
+
+
 def children(pid: int) -> list[int]:
     """The processes that a process started and that live."""
     with contextlib.suppress(OSError):
@@ -66,19 +108,13 @@ def alive(pid: int) -> bool:
     return False
 
 
-def start(*words) -> subprocess.Popen:
+def start(*words, module: str = "sweep") -> subprocess.Popen:
     """A sweep as a process of its own."""
-    words = [sys.executable, "-m", "sweep", "run", *map(str, words)]
+    words = [sys.executable, "-m", module, "run", *map(str, words)]
     return subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def in_training(output: Path) -> bool:
-    """Whether the run that was worked on last is not complete and has trained a while."""
-    logs = [path for path in output.rglob("log.txt") if not (path.parent / MARKER).exists()]
-    return bool(logs) and "epoch [" in max(logs, key=lambda path: path.stat().st_mtime).read_text()
-
-
-def wait_for(condition, seconds: float = 120):
+def wait_for(condition, seconds: float = 600):
     """Wait until a condition holds; returns what it gave."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -104,3 +140,12 @@ def tables(output: Path) -> dict[str, list]:
 def left_behind(output: Path) -> list[Path]:
     """Locks and half-written files."""
     return [path for path in output.rglob(".*") if path.is_file()]
+
+
+if __name__ == "__main__":
+    from sweep.__main__ import main
+    from sweep.launchers import local
+    from tests import faults
+
+    local.serve = faults.serve_until_death
+    sys.exit(main())

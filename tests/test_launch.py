@@ -178,14 +178,15 @@ def test_a_run_by_hand_waits_for_the_process_that_works_on_it(phantom_root, tmp_
     words = ["--trainer", "CoOp", "--root", str(phantom_root), "--shots", "1", "--output-dir", str(folder), *FAST]
     lock = RunLock(folder)
     assert len(carry_out([parse_args(words)], wait=False)) == 1
-    codes, waiting = [], threading.Event()
-    monkeypatch.setattr("runs.lock.print", lambda text: waiting.set(), raising=False)
+    waiting, codes = threading.Event(), []
+    announce = lambda *said: waiting.set() if "waiting" in said[0] else None  # noqa: E731
+    monkeypatch.setattr("runs.lock.print", announce, raising=False)
     thread = threading.Thread(target=lambda: codes.append(train.main(words)))
     thread.start()
-    assert waiting.wait(60)
+    assert waiting.wait(600)
     assert not folder.exists()
     lock.release()
-    thread.join(60)
+    thread.join()
     assert codes == [0]
     assert {path.name for path in tmp_path.iterdir()} == {"run"}
 

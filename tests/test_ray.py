@@ -34,7 +34,7 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster, phantom_root, tmp_path, mo
     complete_then = []
 
     def lose_a_node():
-        faults.wait_for(lambda: len(list(output.rglob(MARKER))) >= 2, 200)
+        faults.wait_for(lambda: len(list(output.rglob(MARKER))) >= 2)
         cluster.remove_node(nodes[0], allow_graceful=False)
         complete_then.append(len(list(output.rglob(MARKER))))
 

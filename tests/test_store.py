@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -133,42 +132,54 @@ def test_the_size_comes_from_the_environment(monkeypatch, tmp_path):
 
 
 ASK = """
-import sys, time, torch
+import sys, torch
 from pathlib import Path
 from trainers.store import Store
-folder = Path(sys.argv[1])
 
 def compute():
-    with open(folder / "computed", "a") as file:
-        file.write("x")
-    (folder / "started").touch()
-    time.sleep(float(sys.argv[2]))
+    print("computing")
+    sys.stdin.readline()
     return {"features": torch.ones(2)}
 
-Store(folder / "features", 10**6).get("images", {"a": 1}, compute)
+Store(Path(sys.argv[1]), 10**6).get("images", {"a": 1}, compute)
 """
 
 
-def asking(folder, seconds):
-    return subprocess.Popen([sys.executable, "-c", ASK, str(folder), str(seconds)], cwd=PROJECT)
+@pytest.fixture
+def ask(store):
+    """Starts a process that asks for an entry; one that computes it says so and waits for a line."""
+    started = []
+
+    def _ask():
+        words = [sys.executable, "-u", "-c", ASK, str(store.folder)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+        started.append(subprocess.Popen(words, cwd=PROJECT, **pipes))
+        return started[-1]
+
+    yield _ask
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
-def test_two_processes_compute_an_entry_once(tmp_path):
-    processes = [asking(tmp_path, 1) for _ in range(2)]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0]
-    assert (tmp_path / "computed").read_text() == "x"
+def test_two_processes_compute_an_entry_once(ask):
+    first = ask()
+    assert first.stdout.readline() == "computing\n"
+    second = ask()
+    assert "waiting for another run" in second.stdout.readline()
+    first.stdin.write("go on\n")
+    assert second.communicate()[0] == ""
+    assert (first.wait(), second.returncode) == (0, 0)
 
 
-def test_a_killed_process_leaves_its_lock_free(tmp_path):
-    process = asking(tmp_path, 60)
-    while not (tmp_path / "started").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
+def test_a_killed_process_leaves_its_lock_free(ask, store):
+    process = ask()
+    assert process.stdout.readline() == "computing\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert list((tmp_path / "features" / "images").glob("*.lock"))
+    assert list((store.folder / "images").glob("*.lock"))
     calls = []
-    assert Store(tmp_path / "features", 10**6).get("images", {"a": 1}, counting(calls))["features"].eq(1).all()
+    assert store.get("images", {"a": 1}, counting(calls))["features"].eq(1).all()
     assert calls == [1.0]
 
 

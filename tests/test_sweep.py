@@ -137,7 +137,7 @@ def killed_when_started(words, folder, signal_number):
         while process.poll() is None and not list(folder.rglob("checkpoint.pth")):
             time.sleep(0.01)
         os.killpg(process.pid, signal_number)
-        errors = process.communicate(timeout=60)[1].decode()
+        errors = process.communicate(timeout=600)[1].decode()
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
