@@ -112,8 +112,8 @@ def _rows(t: dict[str, float], common: float, bf16: bool) -> list[tuple[str, str
         "training step, batch 4": {
             "reference": t["step reference"],
             "views and step": BATCH * t["view"] + t["step on features"],
-            "views and step, three seeds side by side": BATCH * t["view"] + t["step of three"],
-            "step on kept features": t["step on features"],
+            "views and step, three seeds in a stack": BATCH * t["view"] + t["step of three"],
+            "step on cached features": t["step on features"],
         },
         "epoch at 16 shots": {
             "reference": epoch * t["step reference"],
@@ -128,7 +128,7 @@ def _rows(t: dict[str, float], common: float, bf16: bool) -> list[tuple[str, str
         "few-shot column, 5 shots x 3 seeds, projected": {
             "reference": column,
             "default": once + runs * each + views * t["view"] + steps * t["step of three"],
-            "default, views kept from another method": once + runs * each + steps * t["step of three"],
+            "default, views cached by another method": once + runs * each + steps * t["step of three"],
         },
     }  # fmt: skip
     if bf16:

@@ -5,60 +5,77 @@ import itertools
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 import clip.backbone
 from configs import Choice, build_cfg
+from dassl.data import DatasetWrapper
 from dassl.engine import build_trainer
 from dassl.utils import cache_dir
 from datasets.splits import few_shot
-from trainers import lockstep
-from trainers.features import _Views
+from trainers.features import EPOCHS_AHEAD, Encoder, FeatureStream
+from trainers.method import Method
+from trainers.stack import step
 from trainers.store import Store
+from trainers.tuner import Tuner
 
 REFERENCE = ["FEATURES", "online", "TEXT_PADDING", "context"]
 PUBLISHED_SENTENCE_BATCH = 50  # the published code encodes a class's sentences at once
+
+
+class RandomStream:
+    """Takes the place of a run's cached features: the time of a step does not depend on their values."""
+
+    def __init__(self, stream: FeatureStream, width: int):
+        self.labels = stream.labels
+        self.features = F.normalize(torch.randn(len(self.labels), width, device=self.labels.device), dim=-1)
+
+    def batches(self, epoch: int, seed: int, size: int, drop_last: bool) -> list[dict[str, torch.Tensor]]:
+        order = torch.arange(len(self.labels), device=self.labels.device)
+        return [{"features": self.features[some], "label": self.labels[some]} for some in order.split(size)]
+
+
+class RandomEncoder(Encoder):
+    """Fills the cache with random features."""
+
+    def _encode(self, images: Dataset, *_: object) -> Iterator[torch.Tensor]:
+        yield F.normalize(torch.randn(len(images), self.backbone.embed_dim), dim=-1)
 
 
 class Bench:
     """Biomed-DPT at 16 shots on four classes, built in both ways on one full-size model."""
 
     def __init__(self, path: str, dataset: str, root: str, folder: Path, opts: list[str]):
-        self.folder = folder
-        fixed = ["MODEL.BACKBONE.PATH", path, "OUTPUT_DIR", str(folder), "DATALOADER.NUM_WORKERS", "0", *opts]
-        fixed += ["TRAIN.PRINT_FREQ", "1000000", "VERBOSE", "False"]
+        fixed = ["MODEL.BACKBONE.PATH", path, "DATALOADER.NUM_WORKERS", "0", "OPTIM.MAX_EPOCH", str(10**6), *opts]
+        fixed += ["TRAIN.PRINT_FREQ", str(10**6), "VERBOSE", "False"]
         if dataset == "phantom":
             fixed += ["DATASET.SUBSAMPLE_CLASSES", "base"]
 
-        def build(seed: int, extra: list[str]):
-            choice = Choice("BiomedDPT", "BiomedCLIP", dataset, seed=seed, root=root, opts=[*fixed, *extra])
+        def build(name: str, seed: int, extra: Sequence[str] = ()) -> Tuner:
+            opts = [*fixed, "OUTPUT_DIR", str(folder / name), *extra]
+            choice = Choice("BiomedDPT", "BiomedCLIP", dataset, seed=seed, root=root, opts=opts)
             return build_trainer(build_cfg(choice))
 
-        self.runs = [build(seed, []) for seed in (1, 2, 3)]
+        self.runs = [build(f"seed{seed}", seed) for seed in (1, 2, 3)]
         self.default = self.runs[0]
-        self.reference = build(1, [*REFERENCE, "TRAINER.BIOMEDDPT.N_PROMPTS", "1"])
-        self.reference.teacher = self.default.teacher
+        self.reference = build("reference", 1, [*REFERENCE, "TRAINER.BIOMEDDPT.N_PROMPTS", "1"])
         self.device = self.default.device
-        self.default.encoder.store = Store(folder / "features", limit=10**10)
-        names = self.default.classnames
-        per_class = self.default.prompts.sentences(names, self.default.settings.N_PROMPTS)
+        self.images = self.default.train_loader_x.dataset
+        self.prompt = self.default.method.visual_prompt()
+        self.encoder = self.default.encoder
+        self.encoder.store = Store(folder / "features", limit=10**10)
+        names, count = self.default.method.classnames, self.default.method.config.N_PROMPTS
+        per_class = self.default.method.prompts.sentences(names, count)
         self.sentences = [sentence for of_class in per_class for sentence in of_class]
-        for run in self.runs:  # steps on features do not depend on what the features are
-            count = len(run.train_loader_x.dataset)
-            features = F.normalize(torch.randn(count, run.backbone.embed_dim, device=self.device), dim=-1)
-            run.stream.epoch = lambda epoch, features=features: features
-        self._walks = {run: self._batches(run) for run in (*self.runs, self.reference)}
-
-    def _batches(self, run) -> Iterator[dict]:
-        """Batches without end; nothing is kept or tested between epochs."""
-        run.before_train = run.after_epoch = lambda: None
-        run.max_epoch = 10**6
-        return run.walk()
+        for run in self.runs:
+            run.stream = RandomStream(run.stream, run.backbone.embed_dim)
+        self._batches = {run: run.batches() for run in (*self.runs, self.reference)}
 
     # Start-up: features of the teacher's sentences.
 
@@ -70,44 +87,49 @@ class Bench:
         return took * len(self.sentences) / len(chosen)
 
     def teacher_cold(self) -> float:
-        for path in self.default.encoder.store.folder.glob("text/*"):
+        for path in self.encoder.store.folder.glob("text/*"):
             path.unlink()
         return self.teacher_warm()
 
     def teacher_warm(self) -> float:
-        return self._seconds(lambda: self.default.encoder.sentences(self.sentences))
+        return self._seconds(lambda: self.encoder.sentences(self.sentences))
 
     # Training: a step of batch 4.
 
     def step_reference(self) -> float:
-        return self._seconds(lambda: lockstep.step({self.reference: next(self._walks[self.reference])}))
+        return self._step([self.reference])
 
     def step_on_features(self) -> float:
-        return self._seconds(lambda: lockstep.step({self.default: next(self._walks[self.default])}))
+        return self._step([self.default])
 
     def step_of_three(self) -> float:
-        """Seconds per seed of one step of a stack of three seeds."""
-        return self._seconds(lambda: lockstep.step({run: next(self._walks[run]) for run in self.runs})) / 3
+        """One step of three seeds in a stack; seconds per seed."""
+        return self._step(self.runs) / len(self.runs)
+
+    def _step(self, runs: Sequence[Tuner]) -> float:
+        return self._seconds(lambda: step({run: next(self._batches[run]) for run in runs}))
 
     def text_reference(self) -> float:
-        return self._seconds(lambda: self._text(self.reference))
+        return self._seconds(lambda: self._text(self.reference.method))
 
     def text_default(self) -> float:
-        return self._seconds(lambda: self._text(self.default))
+        return self._seconds(lambda: self._text(self.default.method))
 
-    def _text(self, run) -> None:
-        run.context.zero_grad()
-        run.text_features().square().sum().backward()
+    def _text(self, method: Method) -> None:
+        method.zero_grad()
+        method.text_features().square().sum().backward()
 
-    def view(self, precision: str = "fp32", images: int = 3) -> float:
-        """Encoding one training view of images decoded before: cropping and the image tower."""
-        encoder, dataset = self.default.encoder, self.default.train_loader_x.dataset
-        dataset.decode_all()
-        span = self.default.stream.span
-        views = _Views(dataset, list(range(images)), range(span))
-        encode = lambda: list(encoder._encode(views, self.default.visual_prompt, span, 0, "views"))  # noqa: E731
-        with encoder_precision(encoder, precision):
-            return self._seconds(encode) / (images * span)
+    def view(self, precision: str = "fp32", count: int = 3) -> float:
+        """Encoding one training view of images that are decoded already: cropping and the image tower."""
+        cfg = self.default.cfg.clone()
+        cfg.defrost()
+        cfg.FEATURE_PREC = precision
+        encoder = Encoder(self.default.backbone, cfg)
+        encoder.store = Store(self.encoder.store.folder, limit=0)
+        images = DatasetWrapper(cfg, self.images.data_source[:count], self.images.transform, is_train=True)
+        images.decode_all()
+        epochs = range(EPOCHS_AHEAD.get(self.device.type, 16))
+        return self._seconds(lambda: encoder.views(images, self.prompt, epochs)) / (count * len(epochs))
 
     # Testing.
 
@@ -116,27 +138,25 @@ class Bench:
         images = self.reference.test_loader.dataset
         pixels = torch.stack([images[index % len(images)]["img"] for index in range(count)]).to(self.device)
         with torch.no_grad():
-            work = lambda: self.reference.image_features({"img": pixels})  # noqa: E731
+            work = lambda: self.reference.method.encode_images(pixels)  # noqa: E731
             return self._seconds(work) / count
 
     def test_warm(self, count: int) -> float:
-        """Testing `count` images whose features are kept: reading, checking, logits."""
-        encoder = self.default.encoder
+        """Testing `count` images with cached features: reading and checking the cache entry, and logits."""
         items = list(itertools.islice(itertools.cycle(self.default.dm.dataset.test), count))
-        encode = encoder._encode
-        encoder._encode = lambda *_: iter([F.normalize(torch.randn(count, self.default.backbone.embed_dim), dim=-1)])
-        try:
-            encoder.images(items, self.default.visual_prompt, "test images")  # fills the entry
-        finally:
-            encoder._encode = encode
+        filling = RandomEncoder(self.default.backbone, self.default.cfg)
+        filling.store = self.encoder.store
+        filling.images(items, self.prompt, "test images")
+
+        def test() -> None:
+            self.default.method.logits(self.encoder.images(items, self.prompt, "test images")[0])
+
         with torch.no_grad():
-            return self._seconds(
-                lambda: self.default.logits(encoder.images(items, self.default.visual_prompt, "test images")[0])
-            )
+            return self._seconds(test)
 
     def views_in_common(self, shots: tuple[int, ...], seeds: int) -> float:
         """The share of the training images of a column that a run with other shots has encoded already."""
-        split, labels = self.default.dm.dataset.split, range(len(self.default.classnames))
+        split, labels = self.default.dm.dataset.split, range(len(self.default.method.classnames))
         drawn, distinct = 0, 0
         for seed in range(1, seeds + 1):
             subsets = [[path for path, label, _ in few_shot(split, k, seed)[0] if label in labels] for k in shots]
@@ -148,7 +168,7 @@ class Bench:
         size = self.default.backbone.image_size
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             pixels = torch.zeros(1, 3, size, size, device=self.device)
-            self.default.backbone.encode_image(pixels, self.default.visual_prompt)
+            self.default.backbone.encode_image(pixels, self.prompt)
         return counter.get_total_flops()
 
     def _seconds(self, work: Callable[[], object]) -> float:
@@ -173,17 +193,6 @@ def achievable_flops(device: torch.device, dtype: torch.dtype) -> float:
     left @ right
     times = sorted(seconds(lambda: left @ right, device) for _ in range(5))
     return 2 * side**3 / times[2]
-
-
-@contextlib.contextmanager
-def encoder_precision(encoder, name: str) -> Iterator[None]:
-    from trainers.precision import Precision
-
-    before, encoder.precision = encoder.precision, Precision(name, encoder.backbone.device, "FEATURE_PREC")
-    try:
-        yield
-    finally:
-        encoder.precision = before
 
 
 @contextlib.contextmanager

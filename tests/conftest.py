@@ -66,3 +66,19 @@ def write_prompts(tmp_path):
         return str(path)
 
     return _write
+
+
+@pytest.fixture
+def command(phantom_root, tmp_path, capsys):
+    """Runs train.py on the phantom data; returns exit code and what was printed."""
+
+    from train import main
+
+    def _command(*words, out="run", root=phantom_root):
+        words = [*map(str, words)]
+        if out is not None:
+            words = ["--output-dir", str(tmp_path / out), *words]
+        code = main(["--root", str(root), *words])
+        return code, capsys.readouterr()
+
+    return _command

@@ -23,6 +23,7 @@ from sweep.report.grid import grids
 
 PROJECT = Path(__file__).resolve().parent.parent
 FOLDER = "TEST_FAULTS"  # names a folder with files <method>-<seed>, which hold the name of a fault
+SIGNALS = {"sweep": signal.SIGKILL, "interrupted sweep": signal.SIGINT}  # to the sweep, by victim
 DEATHS = "TEST_DEATHS"  # names a file with a line [victim, number of events] per death; they are recorded beside it
 
 
@@ -55,7 +56,7 @@ def serve(*words) -> None:
 
 
 def serve_until_death(connection, settings, *words) -> None:
-    """A worker that kills itself or its sweep after as many events as the next line of the file of deaths says.
+    """A worker that ends itself or its sweep after the number of events in the next line of the file of deaths.
 
     An event is a training step, or the moment before a finished file of a run takes its place. Events are counted, not
     timed, so that a death happens at the same place on every machine. What is recorded of a death: victim, event, and
@@ -75,8 +76,8 @@ def serve_until_death(connection, settings, *words) -> None:
         path.write_text("\n".join(deaths[1:]))
         with open(path.with_name("deaths.jsonl"), "a") as file:
             file.write(json.dumps([victim, event, len(list(settings.output.rglob(MARKER)))]) + "\n")
-        if victim == "sweep":
-            os.kill(multiprocessing.parent_process().pid, signal.SIGKILL)
+        if victim in SIGNALS:
+            os.kill(multiprocessing.parent_process().pid, SIGNALS[victim])
             signal.pause()  # the worker ends with its sweep
         kill()
 
@@ -147,5 +148,6 @@ if __name__ == "__main__":
     from sweep.launchers import local
     from tests import faults
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in processes that a shell put in the background
     local.serve = faults.serve_until_death
     sys.exit(main())

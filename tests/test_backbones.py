@@ -85,7 +85,7 @@ def test_pmcclip_features_equal_the_libraries_own(models):
         close(encode(backbone, tokens), pooled @ projection)
     assert backbone.logit_scale == pytest.approx(83.864, rel=1e-4)
     assert (backbone.image_size, backbone.embed_dim, backbone.context_length) == (64, 32, 77)
-    assert (backbone.vision_width, backbone.vision_depth, backbone.text_width) == (None, None, 64)
+    assert (backbone.vision_width, backbone.vision_depth, backbone.text_width) == (0, 0, 64)
 
 
 @pytest.fixture(scope="module")

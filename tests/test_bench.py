@@ -25,7 +25,7 @@ def test_arithmetic_of_the_projected_column():
     assert rows[column, "default"] == pytest.approx((default, reference / default))
     bf16 = 10 + 15 * 0.3 + (0.9 * 37200 + 1000) * 0.05 + 9300 * 0.2
     assert rows[column, "bf16 image features"][0] == pytest.approx(bf16)
-    assert rows["training step, batch 4", "views and step, three seeds side by side"][0] == pytest.approx(1.2)
+    assert rows["training step, batch 4", "views and step, three seeds in a stack"][0] == pytest.approx(1.2)
     assert rows["epoch at 16 shots", "default"] == pytest.approx((16 * 1.2, 5 / 1.2))
 
 

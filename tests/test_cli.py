@@ -15,20 +15,6 @@ from tools.random_model import small_model
 FAST = ["OPTIM.MAX_EPOCH", "2"]
 
 
-@pytest.fixture
-def command(phantom_root, tmp_path, capsys):
-    """Runs train.py on the phantom data; returns exit code and what was printed."""
-
-    def _command(*words, out="run", root=phantom_root):
-        words = [*map(str, words)]
-        if out is not None:
-            words = ["--output-dir", str(tmp_path / out), *words]
-        code = train.main(["--root", str(root), *words])
-        return code, capsys.readouterr()
-
-    return _command
-
-
 def stored_parameters(folder):
     return sum(value.numel() for value in torch.load(folder / "model.pth", weights_only=True)["state_dict"].values())
 
@@ -55,7 +41,7 @@ def test_a_run_leaves_its_files(command, tmp_path):
     assert results["prompts"]["file"] == "phantom.json"
     assert results["environment"]["torch"] == torch.__version__.split("+")[0]
     stored = torch.load(folder / "model.pth", weights_only=True)
-    assert list(stored["state_dict"]) == ["ctx"]
+    assert list(stored["state_dict"]) == ["context.ctx"]
     assert (folder / "model.pth").stat().st_size < 50_000
 
 
@@ -115,52 +101,6 @@ def test_evaluation_of_a_trained_model(command, tmp_path):
     assert "--eval-only needs --model-dir" in printed.err
 
 
-def test_evaluation_says_what_differs_from_the_training(command, tmp_path):
-    test = ["--eval-only", "--model-dir", tmp_path / "run"]
-    adapter = ["--trainer", "CLIPAdapter", "--shots", 1]
-    command(*adapter, *FAST)
-    code, printed = command(*adapter, *test, "TRAINER.CLIPADAPTER.RATIO", 0.3, out=None)
-    assert code == 0
-    assert "note: learned with RATIO 0.5, tested with RATIO 0.3" in printed.out
-    code, printed = command(*adapter, *test, "DATASET.SUBSAMPLE_CLASSES", "new", out=None)
-    assert code == 0
-    assert "note: learned on the classes ['cyst in fatty tissue'" in printed.out
-    probe = ["--trainer", "LinearProbe", "--shots", 1, "TRAINER.LINEARPROBE.SEARCH_STEPS", 0]
-    base = ["DATASET.SUBSAMPLE_CLASSES", "base"]
-    assert command(*probe, *base, "--overwrite")[0] == 0
-    code, printed = command(*probe, *test, "DATASET.SUBSAMPLE_CLASSES", "new", out=None)
-    assert code == 2
-    assert "was learned on the classes ['cyst in fatty tissue'" in printed.err
-
-
-def test_training_can_start_from_a_trained_model(command, tmp_path):
-    command("--trainer", "CoOp", "--shots", 1, *FAST)
-    first = torch.load(tmp_path / "run" / "model.pth", weights_only=True)["state_dict"]["ctx"]
-    opts = ["MODEL.INIT_WEIGHTS", tmp_path / "run" / "model.pth", "OPTIM.MAX_EPOCH", 1, "OPTIM.WARMUP_CONS_LR", 1e-12]
-    code, _ = command("--trainer", "CoOp", "--shots", 1, *opts, out="more")
-    assert code == 0
-    more = torch.load(tmp_path / "more" / "model.pth", weights_only=True)["state_dict"]["ctx"]
-    torch.testing.assert_close(more, first, atol=1e-7, rtol=0)
-
-
-def test_coop_style_checkpoint_and_new_classes(command, tmp_path):
-    """prompt_learner/model.pth.tar-<epoch> as CoOp-style code writes it, tested on the new classes."""
-    command("--trainer", "CoOp", "--protocol", "base2new", "--shots", 2, *FAST)
-    context = torch.load(tmp_path / "run" / "model.pth", weights_only=True)["state_dict"]["ctx"]
-    (tmp_path / "old" / "prompt_learner").mkdir(parents=True)
-    state = {"ctx": context, "token_prefix": torch.zeros(4, 1, 128), "token_suffix": torch.zeros(4, 9, 128)}
-    # Upstream Dassl's warm-up schedule has the schedule that follows it, an object, in its state.
-    optimizer = torch.optim.SGD([torch.nn.Parameter(context)], lr=0.002, momentum=0.9)
-    schedule = {"last_epoch": 50, "successor": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)}
-    whole = {"state_dict": state, "epoch": 50, "optimizer": optimizer.state_dict(), "scheduler": schedule}
-    torch.save(whole, tmp_path / "old" / "prompt_learner" / "model.pth.tar-50")
-    words = ["--trainer", "CoOp", "--shots", 2, "--eval-only", "--model-dir", tmp_path / "old", "--load-epoch", 50]
-    code, printed = command(*words, "DATASET.SUBSAMPLE_CLASSES", "new", out=None)
-    assert code == 0
-    expected = json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]["new"]["accuracy"]
-    assert f"new {expected:.2f} %" in printed.out
-
-
 def test_coop_style_config_files(command, tmp_path):
     (tmp_path / "data.yaml").write_text("DATASET:\n  NAME: Phantom\n")
     (tmp_path / "method.yaml").write_text(
@@ -205,15 +145,18 @@ def test_published_variant_turns_text_dropout_on(command, tmp_path):
         (["--trainer", "CoOp", "--dataset", "busi"], "images"),
         (["--trainer", "CoOp", "--shots", "21"], "class 'cyst in fatty tissue' has 20 training images; use --shots 20"),
         (["--trainer", "CoOp", "--shots", "0"], "at least 1 image per class is needed"),
-        (["--trainer", "CoOp", "TRAINER.COOP.PREC", "fp8"], "unknown precision (PREC) 'fp8'"),
+        (["--trainer", "CoOp", "TRAINER.COOP.PREC", "fp8"], "unknown choice (TRAINER.COOP.PREC) 'fp8'"),
         (["--trainer", "CoOp", "OPTIM.NAME", "sdg"], "unknown optimizer (OPTIM.NAME) 'sdg'. Did you mean 'sgd'"),
         (
             ["--trainer", "VPT", "TRAINER.VPT.VISUAL_PLACEMENT", "add"],
             "unknown choice (TRAINER.VPT.VISUAL_PLACEMENT) 'add'",
         ),
         (["--trainer", "ProGrad", "TRAINER.PROGRAD.TEACHER", "me"], "Available: self, zeroshot"),
-        (["--trainer", "MaPLe", "--backbone", "PMC-CLIP"], "the image tower of PMC-CLIP is a convolutional network"),
-        (["--trainer", "LPpp", "--protocol", "base2new"], "has none for new ones"),
+        (
+            ["--trainer", "MaPLe", "--backbone", "PMC-CLIP"],
+            "tower of this backbone is a convolutional network",
+        ),
+        (["--trainer", "LPpp", "--protocol", "base2new"], "has none for new classes"),
         (["--trainer", "BiomedDPT", "TRAINER.BIOMEDDPT.N_PROMPTS", "51"], "has 50 sentences, 51 were asked for"),
     ],
 )
@@ -275,7 +218,7 @@ def test_prompts_that_the_data_set_lacks(command, tmp_path):
     words = ["--dataset-config-file", tmp_path / "own.yaml", "--shots", 2, *FAST]
     code, printed = command("--trainer", "BiomedDPT", *words, root=tmp_path)
     assert code == 2
-    assert "needs a clinical template and sentences per class" in printed.err
+    assert "needs a clinical template and sentences for each class" in printed.err
     code, _ = command("--trainer", "CoOp", *words, root=tmp_path, out="coop")
     assert code == 0
     assert json.loads((tmp_path / "coop" / "results.json").read_text())["dataset"] == "own"

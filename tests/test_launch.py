@@ -73,8 +73,8 @@ def test_one_sweep_has_both_protocols(phantom_root, tmp_path, capsys):
     ("words", "message"),
     [
         (["--protocol", "few_shot,base3new"], "unknown protocol 'base3new'. Did you mean 'base2new'?"),
-        (["--methods", "VPT", "--backbone", "PMC-CLIP"], "is a convolutional network, which has none"),
-        (["--methods", "TipAdapter", "--protocol", "base2new"], "the protocol base2new has no meaning for it"),
+        (["--methods", "VPT", "--backbone", "PMC-CLIP"], "the image tower of this backbone is a convolutional network"),
+        (["--methods", "TipAdapter", "--protocol", "base2new"], "cannot be tested under the protocol base2new"),
         (["OPTIM.LRR", "1"], "unknown configuration key 'OPTIM.LRR'"),
         (["OPTIM.LR"], "come as KEY VALUE pairs"),
         (["SEED", "4"], "SEED is the same for all runs of a sweep; use --seeds"),

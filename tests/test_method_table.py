@@ -9,7 +9,6 @@ from torch import nn
 from clip import Backbone
 from configs import Choice, build_cfg
 from dassl.engine import TRAINER_REGISTRY
-from prompts import load_prompts
 from tests.registered import METHOD_CLASSES
 from trainers.method import Setup
 
@@ -50,7 +49,7 @@ def test_trainable_parameters_are_those_of_the_table(cls, tiny):
         encoder=SimpleNamespace(sentences=lambda texts: torch.zeros(len(texts), 512)),
         classnames=["glioma tumor", "meningioma tumor", "pituitary tumor", "normal brain"],
         labels=torch.arange(64) % 4,
-        prompts=load_prompts("btmri"),
+        prompts="btmri",
         shots=16,
     )
     settings = TRAINER_REGISTRY.get(cls.__name__).parse_settings(build_cfg(Choice(cls.__name__, dataset="btmri")))

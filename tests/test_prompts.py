@@ -20,7 +20,7 @@ def words(text):
 
 def test_prompt_files_hold_the_classes_of_their_data_set_in_order():
     assert sorted(CLASSES) == available_prompts()
-    assert sum(len(cls.classes) for cls in DATASETS if cls.paper) == 56
+    assert sum(len(cls.classes) for cls in DATASETS if cls.in_paper) == 56
     for name, classes in CLASSES.items():
         assert tuple(load_prompts(name).classes) == classes, name
 

@@ -11,16 +11,20 @@ from PIL import Image
 
 import train
 from clip import BACKBONE_REGISTRY
+from configs import dataset_names, is_path
 from configs.listing import method_table
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
+from runs.arguments import build_parser
 from sweep.__main__ import build_parser as sweep_parser
 from tests.registered import DATASETS, METHODS
+from trainers.registry import METHOD_REGISTRY
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES = {path.name: path.read_text() for path in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")))}
 README, ADDING = PAGES["README.md"], PAGES["ADDING_A_METHOD.md"]
 NOT_RUN = "# not run in the tests"
+REGISTRIES = (TRAINER_REGISTRY, METHOD_REGISTRY, DATASET_REGISTRY, BACKBONE_REGISTRY)
 
 
 def block(language, beginning, page):
@@ -41,10 +45,10 @@ def parse(words):
     """Parse a command with the parser of its program; exits where that refuses it."""
     match words:
         case ["python", "train.py", *arguments]:
-            args = train.build_parser().parse_intermixed_args(arguments)
+            args = build_parser().parse_intermixed_args(arguments)
             assert args.trainer.split("_")[0] in METHODS
             assert args.backbone is None or args.backbone in BACKBONE_REGISTRY.registered_names()
-            assert args.dataset is None or (PROJECT / "configs" / "datasets" / f"{args.dataset}.yaml").is_file()
+            assert args.dataset is None or is_path(args.dataset) or args.dataset in dataset_names()
         case ["python", "-m", "sweep", command, *arguments]:
             sweep_parser()[1].choices[command].parse_intermixed_args(arguments)
         case ["python", "-m", "datasets.fetch", *arguments]:
@@ -87,24 +91,22 @@ def test_readme_is_short():
 @pytest.fixture
 def registries():
     """What the examples register is forgotten afterwards."""
-    kept = [(registry, dict(registry._objects)) for registry in (TRAINER_REGISTRY, DATASET_REGISTRY, BACKBONE_REGISTRY)]
+    kept = [(registry, dict(registry._objects)) for registry in REGISTRIES]
     yield
     for registry, objects in kept:
         registry._objects = objects
 
 
-def test_example_method(registries, phantom_root, tmp_path):
-    exec(block("python", "class TaskRes", ADDING), {})
-    (tmp_path / "few_shot.yaml").write_text(
-        block("yaml", "BATCH_SIZE: 32", ADDING) + "INPUT:\n  TRANSFORMS: [normalize]\n"
-    )
+def test_example_method(registries, monkeypatch, phantom_root, tmp_path):
+    exec(block("python", "class TaskRes", ADDING), {"__name__": "taskres"})
+    (tmp_path / "TaskRes.yaml").write_text(block("yaml", "ALPHA", ADDING))
+    monkeypatch.setattr("configs.names.METHOD_FILES", tmp_path)
     words = ["--trainer", "TaskRes", "--root", str(phantom_root), "--shots", "2", "--output-dir", str(tmp_path / "run")]
-    assert train.main([*words, "--config-file", str(tmp_path / "few_shot.yaml"), "OPTIM.MAX_EPOCH", "2"]) == 0
+    assert train.main([*words, "OPTIM.MAX_EPOCH", "2"]) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["trainable_parameters"] == 8 * 128
     assert len(results["loss_per_epoch"]) == 2
-    refused = [*words, "--protocol", "base2new", "--config-file", str(tmp_path / "few_shot.yaml")]
-    assert train.main(refused) == 2
+    assert train.main([*words, "--protocol", "base2new"]) == 2
 
 
 def thyroid_images(root):

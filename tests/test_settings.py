@@ -110,7 +110,8 @@ def test_another_split_is_refused_by_its_file(earlier, change, tmp_path, phantom
 
 def test_other_prompts_are_refused_by_their_file(earlier, change, tmp_path, write_prompts):
     path = write_prompts("a scan of {}", {"cyst": ["round"]})
-    cfg = configuration(tmp_path, "DATASET.PROMPTS", path)
+    folder = ["DATASET.NAME", "Folder", "DATASET.FOLDER", "Scans", "DATASET.CLASSES", "['cyst']"]
+    cfg = configuration(tmp_path, *folder, "DATASET.PROMPTS", path)
     change(
         settings_digest=Settings.of(cfg).digest, prompts={"file": "prompts.json", "digest": Contents(cfg).prompts[1]}
     )

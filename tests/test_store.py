@@ -140,7 +140,6 @@ def compute():
     print("computing")
     sys.stdin.readline()
     return {"features": torch.ones(2)}
-
 Store(Path(sys.argv[1]), 10**6).get("images", {"a": 1}, compute)
 """
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from runs.results import read_results, write_results
 from runs.run import Run
 from sweep.__main__ import main
 from sweep.plan import make_plan, run_for
+from tests import faults
 from tests.registered import METHODS
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -123,37 +123,18 @@ def test_shell_script_takes_coop_style_arguments(phantom_root, tmp_path):
     assert json.loads(results.read_text())["shots"] == 1
 
 
-def killed_when_started(words, folder, signal_number):
-    """Start a command in a process group of its own, signal it once a run has a state on disk; its exit code."""
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=PROJECT,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    try:
-        while process.poll() is None and not list(folder.rglob("checkpoint.pth")):
-            time.sleep(0.01)
-        os.killpg(process.pid, signal_number)
-        errors = process.communicate(timeout=600)[1].decode()
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, errors
-
-
-@pytest.mark.parametrize(("signal_number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
-def test_a_stopped_sweep_ends_with_the_numbers_of_an_undisturbed_one(phantom_root, tmp_path, signal_number, code):
-    words = ["run", "--root", str(phantom_root), "--methods", "CoOp", "--shots", "2", "--seeds", "1,2"]
-    opts = ["OPTIM.MAX_EPOCH", "40", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"]
+@pytest.mark.parametrize(("victim", "code"), [("interrupted sweep", 130), ("sweep", -signal.SIGKILL)])
+def test_a_stopped_sweep_ends_with_the_numbers_of_an_undisturbed_one(phantom_root, tmp_path, monkeypatch, victim, code):
+    """The sweep is stopped in the second epoch of a run, after the state of the first was saved."""
+    words = ["run", "--root", str(phantom_root), "--methods", "CoOp", "--shots", "2", "--seeds", "1,2", "--stack", "1"]
+    opts = ["OPTIM.MAX_EPOCH", "4", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"]
     stopped = tmp_path / "stopped"
-    found, errors = killed_when_started(
-        ["-m", "sweep", *words, "--output", str(stopped), *opts], stopped, signal_number
-    )
-    assert found == code
-    assert "Traceback" not in errors
+    (tmp_path / "deaths").write_text(json.dumps([victim, 7]))  # 4 steps and a saved state are the first 5 events
+    monkeypatch.setenv(faults.DEATHS, str(tmp_path / "deaths"))
+    process = faults.start(*words[1:], "--output", stopped, *opts, module="tests.faults")
+    printed, _ = process.communicate()
+    assert process.returncode == code
+    assert "Traceback" not in printed
     assert not list(stopped.rglob(MARKER))
     assert main([*words, "--output", str(stopped), *opts]) == 0
     assert main([*words, "--output", str(tmp_path / "whole"), *opts]) == 0

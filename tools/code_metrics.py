@@ -106,13 +106,13 @@ def deepest_inheritance(sources: Iterable[str]) -> tuple[int, str]:
 
 
 def import_graph(root: Path) -> dict[str, set[str]]:
-    """The project's files that each file imports, anywhere in it; paths are relative to the root."""
+    """The other files of the project that each file imports, anywhere in it; paths are relative to the root."""
     rooms = [*FLOOR, *FREE]
     paths = [path for room in rooms for path in (root / room).rglob("*.py")]
     paths += [path for room in rooms if (path := root / f"{room}.py").is_file()]
     files = {path.relative_to(root).as_posix(): path for path in sorted(paths)}
     return {
-        file: {found for name in _imported(file, path) if (found := _file_of(name, files))}
+        file: {found for name in _imported(file, path) if (found := _file_of(name, files))} - {file}
         for file, path in files.items()
     }
 

@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 from clip import Backbone, VisualPrompt
 from dassl.errors import InputError
 from dassl.optim import build_lr_scheduler, build_optimizer
-from prompts import Prompts
+from prompts import Prompts, load_prompts
 from trainers.context import TextContext
 from trainers.features import Encoder
 from trainers.fewshot import FewShotFeatures
@@ -33,7 +33,7 @@ class Setup:
         encoder: cached features of sentences and images by that backbone.
         classnames: names of the C classes, in label order.
         labels: labels (N,) of the training images.
-        prompts: clinical template and sentences per class; None where the data set has none.
+        prompts: name or path of the file with a clinical template and sentences per class; "" for none.
         shots: training images per class.
         epochs: passes over the training images that the configuration asks for.
         steps_per_epoch: training steps in one of them.
@@ -43,7 +43,7 @@ class Setup:
     encoder: Encoder
     classnames: list[str]
     labels: Tensor
-    prompts: Prompts | None = None
+    prompts: str = ""
     shots: int = 1
     epochs: int = 1
     steps_per_epoch: int = 1
@@ -202,13 +202,13 @@ class Method(nn.Module):
 
     @property
     def prompts(self) -> Prompts:
-        """Clinical template and sentences of the data set; an InputError where it has none."""
-        self.prompts_read = self.setup.prompts
-        if self.prompts_read is None:
+        """Clinical template and sentences of the data set, read at first use; an InputError where it has none."""
+        if not self.setup.prompts:
             raise InputError(
                 f"{type(self).__name__} needs a clinical template and sentences for each class, and the data set names "
                 "no prompt file: write one like prompts/btmri.json and set DATASET.PROMPTS"
             )
+        self.prompts_read = self.prompts_read or load_prompts(self.setup.prompts)
         return self.prompts_read
 
     @property

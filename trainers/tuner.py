@@ -17,7 +17,6 @@ from clip import Backbone
 from dassl.engine import TrainerX
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.check import check_images
-from prompts import load_prompts
 from trainers import checkpoint
 from trainers.features import Encoder, FeatureStream
 from trainers.fewshot import FewShotFeatures
@@ -87,7 +86,7 @@ class Tuner(TrainerX):
             encoder=self.encoder,
             classnames=dataset.classnames,
             labels=torch.tensor([item.label for item in images.data_source]),
-            prompts=load_prompts(dataset.prompts) if dataset.prompts else None,
+            prompts=dataset.prompts,
             shots=self.cfg.DATASET.NUM_SHOTS,
             epochs=self.cfg.OPTIM.MAX_EPOCH,
             steps_per_epoch=len(self.train_loader_x),
