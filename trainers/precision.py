@@ -76,5 +76,5 @@ class Precision:
 
 
 def _cpu_has_bf16() -> bool:
-    has = getattr(torch.cpu, "get_capabilities", dict)()
+    has: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return not has or any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

@@ -63,6 +63,7 @@ def inherited(config: type["Settings"], name: str, default: Any) -> Any:
 
 
 @dataclass_transform(field_specifiers=(setting, inherited))
+@dataclass
 class Settings:
     """Base of every `Config`: its subclasses are dataclasses, without a decorator."""
 

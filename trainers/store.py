@@ -62,8 +62,8 @@ class Store:
                 found[index] = _read(paths[index], texts[index])
             missing = [index for index in missing if found[index] is None]
             for index, tensors in zip(missing, compute(missing) if missing else (), strict=True):
-                found[index] = _on_cpu(tensors)
-                self._write(paths[index], texts[index], found[index])
+                computed = found[index] = _on_cpu(tensors)
+                self._write(paths[index], texts[index], computed)
             if missing:
                 self._trim(keep={paths[index] for index in missing})
         return found
@@ -127,8 +127,9 @@ def _read(path: Path, key: str) -> Tensors | None:
     return tensors
 
 
-def _damaged(path: Path, reason: str) -> None:
+def _damaged(path: Path, reason: str) -> Tensors | None:
     print(f"cached features '{path}' are damaged ({reason}); they are computed again")
+    return None
 
 
 def _checksum(tensors: Tensors) -> str:
@@ -146,7 +147,7 @@ def _lock_path(path: Path) -> Path:
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
     """Hold the lock of an entry; without one where locking is impossible, for example in a read-only folder."""
-    lock = FileLock(_lock_path(path))
+    lock, held = FileLock(_lock_path(path)), True
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -155,11 +156,11 @@ def _lock(path: Path) -> Iterator[None]:
             print("waiting for another run that computes the same features")
             lock.acquire()
     except (OSError, NotImplementedError):
-        lock = None
+        held = False
     try:
         yield
     finally:
-        if lock is not None:
+        if held:
             # A process that waits for the lock reads the entry first. At worst an unwritten entry is computed twice.
             _lock_path(path).unlink(missing_ok=True)
             lock.release()

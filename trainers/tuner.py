@@ -120,7 +120,7 @@ class Tuner(TrainerX):
         super().set_model_mode(mode, names)
         self.backbone.set_text_dropout(mode == "train" and getattr(self.method.config, "TEXT_DROPOUT", False))
 
-    def train(self) -> None:
+    def train(self) -> None:  # type: ignore[override] # as in Dassl, where trainers narrow TrainerBase.train
         for batch in self.batches():
             descend([self], [self.forward(batch)])
 

@@ -5,6 +5,7 @@ import os
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -165,6 +166,10 @@ class TrainerBase:
 
 class SimpleTrainer(TrainerBase):
     """A trainer built from a configuration, with data, a model and an evaluator. It saves checkpoints and tests."""
+
+    dm: Any
+    train_loader_x: Any
+    evaluator: Any
 
     def __init__(self, cfg: CfgNode):
         super().__init__()
