@@ -19,10 +19,8 @@ SHORT = {
     "TipAdapter": ["TRAINER.TIPADAPTER.SEARCH_STEPS", 3],
     "TipAdapterF": ["TRAINER.TIPADAPTERF.SEARCH_STEPS", 3],
 }
-# Of a step on B images of C classes: rows of the text tower and, where it is learned in, of the image tower.
-TEXT_ROWS = dict.fromkeys(
-    ("CoOp", "KgCoOp", "ProGrad", "DPT", "MaPLe", "BiomedCoOp", "BiomedDPT", "PromptSRC", "CLIPLoRA"), CLASSES
-) | {"CoCoOp": BATCH * CLASSES}
+# Rows of the text tower in a step, for methods that do not encode one prompt per class with their context.
+TEXT_ROWS = {"CoCoOp": BATCH * CLASSES, "CLIPLoRA": CLASSES}
 IMAGE_PASSES = {"PromptSRC": 2}  # the prompted and the frozen tower; all others look at a view once
 
 
@@ -116,7 +114,7 @@ def test_no_tower_does_more_than_the_method_needs(method, run, monkeypatch):
         assert rows == {"text": 0, "image": images + validation}
         return
     steps = EPOCHS * images // BATCH
-    assert rows["text"] == steps * TEXT_ROWS.get(method, 0)
+    assert rows["text"] == steps * TEXT_ROWS.get(method, CLASSES if trainer.method.context is not None else 0)
     once = IMAGE_PASSES.get(method, 1) * EPOCHS * images
     assert rows["image"] == once + (images + validation if method == "TipAdapterF" else 0)
 

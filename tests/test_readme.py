@@ -45,8 +45,11 @@ def parse(words):
     """Parse a command with the parser of its program; exits where that refuses it."""
     match words:
         case ["python", "train.py", *arguments]:
+            if arguments[:1] == ["--list"]:
+                assert arguments[1:] in [[], *([method] for method in METHODS)]
+                return
             args = build_parser().parse_intermixed_args(arguments)
-            assert args.trainer.split("_")[0] in METHODS
+            assert args.trainer.split("_")[0] in METHODS or args.imports
             assert args.backbone is None or args.backbone in BACKBONE_REGISTRY.registered_names()
             assert args.dataset is None or is_path(args.dataset) or args.dataset in dataset_names()
         case ["python", "-m", "sweep", command, *arguments]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from dassl.errors import InputError, unknown_name
 from dassl.utils import atomic_path
 from sweep.arguments import integers as numbers
-from sweep.arguments import names as words
+from sweep.arguments import names
 from sweep.plan import PROTOCOLS
 from sweep.report.build import build_report
 from sweep.report.collect import Selection, collect
@@ -28,14 +28,14 @@ def add_parsers(subparsers) -> None:
     add = _parser(subparsers, "report", about, report)
     add("output", type=Path, help="root of the run folders")
     add("--to", type=Path, help="folder of the files (default: OUTPUT/report)")
-    add("--formats", type=words, default=FORMATS, help=f"some of {','.join(FORMATS)} (default: all)")
+    add("--formats", type=names, default=FORMATS, help=f"some of {','.join(FORMATS)} (default: all)")
     add(
         "--protocol",
-        type=words,
+        type=names,
         help="few_shot, base2new (default of this and of the following options: everything found)",
     )
     for name in ("--datasets", "--methods", "--backbone"):
-        add(name, type=words)
+        add(name, type=names)
     for name in ("--shots", "--seeds"):
         add(name, type=numbers)
     about = "turn log.txt files of CoOp-style code into result folders, marked as imported"
