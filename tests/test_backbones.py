@@ -258,7 +258,11 @@ def test_mixed_precision_runs(models, name):
 def test_preprocessing_equals_the_libraries(models, build, name):
     """The evaluation transform of a run equals open_clip's, and transformers' except for the position of the crop."""
     from open_clip.transform import image_transform
-    from transformers import CLIPImageProcessorPil
+
+    try:
+        from transformers import CLIPImageProcessorPil
+    except ImportError:  # the older name of the same class
+        from transformers import CLIPImageProcessor as CLIPImageProcessorPil
 
     folder, backbone = models[name]
     own = build("ZeroShot", backbone=name, opts=["MODEL.BACKBONE.PATH", folder]).test_loader.dataset.transform
