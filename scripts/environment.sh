@@ -38,7 +38,7 @@ report_progress() {
     while sleep 1 && kill -0 $$ 2>/dev/null; do
         seconds=$((seconds + 1))
         if [ $((seconds % ${PROGRESS_SECONDS:-10})) -eq 0 ]; then
-            echo "  $seconds s: $(tail -n 1 "$1" | sed 's/^ *//' | cut -c 1-100)"
+            echo "  $seconds s: $(grep -v '^WARNING' "$1" | tail -n 1 | sed 's/^ *//' | cut -c 1-100)"
         fi
     done
 }

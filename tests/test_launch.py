@@ -124,13 +124,13 @@ def test_a_samples_time_is_scaled_by_steps():
 
 def test_other_settings_of_any_complete_run_are_refused(phantom_root, tmp_path, capsys):
     tmp_path /= "results: #1"  # yaml quotes such a folder
-    words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "TipAdapter", "--shots", "1,2"]
-    words += ["--slots", "1", "TRAINER.TIPADAPTER.SEARCH_STEPS", "3"]
+    words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "TipAdapter", "--shots", "1"]
+    words += ["--seeds", "1,2", "--slots", "1", "TRAINER.TIPADAPTER.SEARCH_STEPS", "3"]
     assert main(words) == 0
     assert main([*words, "DATALOADER.NUM_WORKERS", "1", "--dry-run"]) == 0
-    folder = run_for("few_shot", "phantom", "Tiny", "TipAdapter", 2, 3).folder(tmp_path)
+    folder = run_for("few_shot", "phantom", "Tiny", "TipAdapter", 1, 2).folder(tmp_path)
     command = Options(tmp_path, str(phantom_root), opts=("TRAINER.TIPADAPTER.SEARCH_STEPS", "4")).command(
-        run_for("few_shot", "phantom", "Tiny", "TipAdapter", 2, 3)
+        run_for("few_shot", "phantom", "Tiny", "TipAdapter", 1, 2)
     )
     assert train.main([*command, "--overwrite"]) == 0
     capsys.readouterr()
