@@ -9,7 +9,7 @@ from sweep.report.tables import DASH, Cell, Table
 
 NOTE = (
     "Wall time: the runs of a stack share its training time in equal parts. GPU hours: the wall time of runs on a GPU, "
-    "each on one. Neither includes time in which nothing ran, or the computation of features that earlier runs kept."
+    "each on one. Neither includes time in which nothing ran, or the computation of features that earlier runs cached."
 )
 
 
