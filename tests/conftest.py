@@ -59,6 +59,22 @@ def build(phantom_root, tmp_path):
 
 
 @pytest.fixture
+def encoded(monkeypatch, tmp_path):
+    """How many images were encoded, and a store that is empty at the start."""
+    from clip import BiomedCLIP
+
+    monkeypatch.setenv("BIOMED_DPT_CACHE", str(tmp_path / "own"))
+    counts, encode = [], BiomedCLIP.encode_image
+
+    def counted(self, pixels, prompt=None):
+        counts.append(len(pixels))
+        return encode(self, pixels, prompt)
+
+    monkeypatch.setattr(BiomedCLIP, "encode_image", counted)
+    return counts
+
+
+@pytest.fixture
 def write_prompts(tmp_path):
     def _write(template, classes):
         path = tmp_path / "prompts.json"

@@ -182,22 +182,6 @@ def test_a_killed_process_leaves_its_lock_free(ask, store):
     assert calls == [1.0]
 
 
-@pytest.fixture
-def encoded(monkeypatch, tmp_path):
-    """How many images were encoded, and a store that is empty at the start."""
-    from clip import BiomedCLIP
-
-    monkeypatch.setenv("BIOMED_DPT_CACHE", str(tmp_path / "own"))
-    counts, encode = [], BiomedCLIP.encode_image
-
-    def counted(self, pixels, prompt=None):
-        counts.append(len(pixels))
-        return encode(self, pixels, prompt)
-
-    monkeypatch.setattr(BiomedCLIP, "encode_image", counted)
-    return counts
-
-
 EPOCHS = ["OPTIM.MAX_EPOCH", 2, "DATALOADER.TRAIN_X.BATCH_SIZE", 4]
 
 
@@ -244,28 +228,6 @@ def test_what_was_encoded_before_an_interrupt_is_kept(build, encoded, monkeypatc
     assert sum(encoded) == 2 * 3
     build("CoOp", shots=1, opts=[*EPOCHS, "TEST.NO_TEST", True]).train()
     assert sum(encoded) == 2 * 8
-
-
-def test_a_changed_image_of_the_same_name_is_encoded_again(build, encoded, phantom_root):
-    first = build("ZeroShot")
-    first.evaluate()
-    path = Path(first.dm.dataset.test[0].impath)
-    before, times = path.read_bytes(), path.stat()
-    try:
-        path.write_bytes(before)
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
-        build("ZeroShot").evaluate()
-    finally:
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert sum(encoded) == 2 * 96
-
-
-def test_images_that_change_while_they_are_encoded_are_refused(build, encoded, monkeypatch):
-    trainer = build("ZeroShot")
-    digests = iter(("before", "after"))
-    monkeypatch.setattr("trainers.features.digest_of_files", lambda paths: next(digests))
-    with pytest.raises(InputError, match="image files changed while they were encoded"):
-        trainer.evaluate()
 
 
 def test_each_training_image_is_decoded_once_per_run(build, encoded, monkeypatch):

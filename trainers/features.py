@@ -16,7 +16,7 @@ from dassl.data.data_manager import usable_workers
 from dassl.data.datasets import Datum
 from dassl.data.samplers import epoch_order
 from dassl.errors import InputError
-from datasets.check import digest_of_files
+from datasets.digests import digests_of_groups, file_status
 from trainers.precision import Precision
 from trainers.store import open_store
 
@@ -117,12 +117,13 @@ class Encoder:
             "transform": self.cfg.INPUT.dump(),
             "libraries": [torchvision.__version__, PIL.__version__],
         }
-        digests = [digest_of_files(item.impath for item in items) for items in files]
-        keys = [{**about, **key, "files": digest} for key, digest in zip(keys, digests, strict=True)]
+        paths = [[item.impath for item in items] for items in files]
+        before = [[file_status(path) for path in group] for group in paths]
+        keys = [{**about, **key, "files": digest} for key, digest in zip(keys, digests_of_groups(paths), strict=True)]
 
         def compute(missing: list[int]) -> Iterator[dict[str, Tensor]]:
             for place, features in zip(missing, encode(missing), strict=True):
-                if digest_of_files(item.impath for item in files[place]) != digests[place]:
+                if [file_status(path) for path in paths[place]] != before[place]:
                     raise InputError(
                         "image files changed while they were encoded; start the run again when nothing writes to them"
                     )
