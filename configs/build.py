@@ -14,7 +14,7 @@ from configs.declared import is_method, why_unsupported
 from configs.default import default_cfg
 from configs.layers import Layer, file_layer, merge, method_layers, section_names
 from configs.names import DATASET_FILES, PROJECT, PROTOCOLS, dataset_names, is_path, method_file
-from dassl.config import clean_cfg
+from dassl.config import check_settings, clean_cfg
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import InputError, unknown_name
@@ -118,8 +118,9 @@ def build_cfg(choice: Choice) -> CfgNode:
     _apply(cfg, choice)
     for layer in pairs:
         merge(cfg, layer)
+    check_settings(cfg)
     DATASET_REGISTRY.get(cfg.DATASET.NAME)
-    _check_settings(cfg, choice.trainer)
+    _check_method(cfg, choice.trainer)
     for layer in sections:
         keys.refuse_never_read(layer.where, layer.values, cfg, SET_BY_CHOICE)
     _warn_of_unread(own_files, cfg)
@@ -163,7 +164,7 @@ def _pairs(opts: Sequence[str]) -> list[Layer]:
     return [Layer(f"command line: {key} {value}", {key: value}) for key, value in pairs]
 
 
-def _check_settings(cfg: CfgNode, trainer: str) -> None:
+def _check_method(cfg: CfgNode, trainer: str) -> None:
     """Refuse settings that the method does not allow, and a method that the backbone or protocol does not allow."""
     reason = why_unsupported(trainer, cfg)
     if reason:

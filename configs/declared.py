@@ -1,11 +1,13 @@
 """What the registered methods declare about themselves."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from yacs.config import CfgNode
 
 from clip import BACKBONE_REGISTRY
+from dassl.config.schema import Declaration, declarations
 from dassl.engine import TRAINER_REGISTRY
 from trainers.method import Method
 from trainers.registry import METHOD_REGISTRY
@@ -24,6 +26,18 @@ def declared(trainer: str) -> type[Method]:
 def default_settings(trainer: str) -> Mapping[str, Any]:
     """The defaults of the node TRAINER.<NAME>; those of a plain Dassl trainer come from its file's `extend_cfg`."""
     return getattr(TRAINER_REGISTRY.get(trainer), "defaults" if is_method(trainer) else "own_settings", {})
+
+
+def declared_setting(key: str) -> Declaration | None:
+    """The declaration of a method's setting by its full key, such as "TRAINER.COOP.N_CTX"; None for other keys."""
+    node, _, name = key.rpartition(".")
+    method = _by_node(tuple(METHOD_REGISTRY.registered_names())).get(node)
+    return declarations(method.Config).get(name) if method else None
+
+
+@lru_cache
+def _by_node(names: tuple[str, ...]) -> dict[str, type[Method]]:
+    return {f"TRAINER.{name.upper()}": declared(name) for name in names}
 
 
 def untrained_methods() -> frozenset[str]:

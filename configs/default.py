@@ -1,5 +1,6 @@
 """The default configuration: the framework's, this project's own keys, and a node of settings for every method."""
 
+from collections import Counter
 from copy import copy
 from functools import lru_cache
 
@@ -8,8 +9,53 @@ from yacs.config import CfgNode as CN
 import datasets  # noqa: F401 - registers the data sets
 import trainers  # noqa: F401 - registers the methods
 from configs.declared import default_settings, is_method
-from dassl.config import get_cfg_default
+from configs.names import PROTOCOLS
+from dassl.config import declare, get_cfg_default
+from dassl.config.schema import Settings, declarations, setting
 from dassl.engine import TRAINER_REGISTRY
+from trainers.precision import NAMES as PRECISIONS
+
+
+class Root(Settings):
+    PROTOCOL: str = setting("few_shot", "how runs are trained and tested", choices=PROTOCOLS)
+    PUBLISHED: bool = setting(False, "follow the official code where it differs from the paper")
+    FEATURES: str = setting(
+        "ahead", "features of a frozen image tower: ahead of the training, or in its steps", choices=("ahead", "online")
+    )
+    FEATURE_PREC: str = setting("fp32", "arithmetic of image features that are encoded ahead", choices=PRECISIONS)
+    TEXT_PADDING: str = setting(
+        "longest", "prompts are padded to the longest, or to the backbone's context", choices=("longest", "context")
+    )
+
+
+class Backbone(Settings):
+    PATH: str = setting("", "folder with the weights; '' for the backbone's own source", is_path=True)
+
+
+class Dataset(Settings):
+    SUBSAMPLE_CLASSES: str = setting("all", "classes of the training", choices=("all", "base", "new"))
+    FOLDER: str = setting("", "folder of the data set in DATASET.ROOT, for the data set Folder", is_path=True)
+    CLASSES: tuple[str, ...] = setting((), "class names in label order, for the data set Folder; () for its folders")
+    PROMPTS: str = setting("", "prompt file, for the data set Folder; '' for none", is_path=True)
+    DUPLICATES: str = setting(
+        "warn", "images of equal content in training and test", choices=("warn", "error", "allow")
+    )
+    GROUP: str = setting("", "what names the patient: a regular expression on the path, or a column of images.csv")
+    FOLDS: int = setting(0, "folds of a cross-validation; 0 for none", at_least=2, at_most=1000, also=(0,))
+    FOLD: int = setting(1, "the fold that is tested, from 1; read with FOLDS above 0", at_least=1, at_most=1000)
+
+    def problem(self) -> str:
+        if self.FOLDS and self.FOLD > self.FOLDS:
+            return f"FOLD is {self.FOLD}; it must be at most DATASET.FOLDS, {self.FOLDS}"
+        if any(not name.strip() for name in self.CLASSES):
+            return "CLASSES holds an empty name"
+        repeated = [name for name, count in Counter(self.CLASSES).items() if count > 1]
+        return f"CLASSES holds '{repeated[0]}' more than once" if repeated else ""
+
+
+PROJECT_KEYS: dict[str, type[Settings]] = {"": Root, "MODEL.BACKBONE": Backbone, "DATASET": Dataset}
+for _node, _group in PROJECT_KEYS.items():
+    declare(_node, _group)
 
 
 def default_cfg(trainer: str = "") -> CN:
@@ -23,16 +69,11 @@ def default_cfg(trainer: str = "") -> CN:
 @lru_cache
 def _default_cfg(names: tuple[str, ...]) -> CN:
     cfg = get_cfg_default()
-    cfg.PROTOCOL = "few_shot"
-    cfg.PUBLISHED = False
-    cfg.FEATURES = "ahead"  # "ahead": features of a frozen image tower are encoded before training; "online": in steps
-    cfg.FEATURE_PREC = "fp32"  # arithmetic of image features that are encoded ahead; the names of PREC
-    cfg.TEXT_PADDING = "longest"  # prompts padded to the "longest" of them, or to the backbone's "context" length
-    cfg.MODEL.BACKBONE.PATH = ""  # folder with the weights; "" for the backbone's own source
-    cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-    cfg.DATASET.FOLDER = ""  # this key and the next two are read by the data set "Folder"
-    cfg.DATASET.CLASSES = ()
-    cfg.DATASET.PROMPTS = ""
+    for node, group in PROJECT_KEYS.items():
+        inner = cfg
+        for part in filter(None, node.split(".")):
+            inner = inner[part]
+        inner.update({name: key.default for name, key in declarations(group).items()})
     for name in names:
         cfg.TRAINER[name.upper()] = CN(dict(default_settings(name)))
     return cfg

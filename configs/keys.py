@@ -31,6 +31,7 @@ WARMUP = Condition("OPTIM.WARMUP_EPOCH", range(1, sys.maxsize), "OPTIM.WARMUP_EP
 JITTER = _one_of("INPUT.TRANSFORMS", "colorjitter")
 BLUR = _one_of("INPUT.TRANSFORMS", "gaussian_blur")
 FOLDER = _one_of("DATASET.NAME", "Folder")
+FOLDS = Condition("DATASET.FOLDS", range(2, sys.maxsize), "DATASET.FOLDS above 0")
 Keys = dict[str, Condition | None]  # None: read under no condition
 
 # Read for every method and data set of this project.
@@ -42,8 +43,11 @@ GENERAL: Keys = {
     **dict.fromkeys(("DATALOADER.NUM_WORKERS", "DATALOADER.REUSED_VIEWS")),
     **dict.fromkeys(("DATALOADER.TRAIN_X.SAMPLER", "DATALOADER.TRAIN_X.BATCH_SIZE")),
     **dict.fromkeys(("DATALOADER.TEST.SAMPLER", "DATALOADER.TEST.BATCH_SIZE")),
-    **dict.fromkeys(("TEST.EVALUATOR", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT")),
+    **dict.fromkeys(("TEST.EVALUATOR", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT", "TEST.SPLIT")),
     **dict.fromkeys(("INPUT.INTERPOLATION", "INPUT.TRANSFORMS", "INPUT.NO_TRANSFORM")),
+    **dict.fromkeys(("INPUT.DEPTH", "INPUT.FRAMES", "INPUT.ORIENTATION", "INPUT.MAX_PIXELS")),
+    **dict.fromkeys(("DATASET.DUPLICATES", "DATASET.GROUP", "DATASET.FOLDS")),
+    "DATASET.FOLD": FOLDS,
     "INPUT.RRCROP_SCALE": _one_of("INPUT.TRANSFORMS", "random_resized_crop"),
     "INPUT.CROP_PADDING": _one_of("INPUT.TRANSFORMS", "random_crop"),
     "INPUT.COLORJITTER_B": JITTER,

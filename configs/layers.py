@@ -3,16 +3,17 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from yacs.config import CfgNode
 
+from configs.declared import declared_setting
 from configs.default import default_cfg
 from configs.names import PROTOCOLS, dataset_names, method_file
-from dassl.config import parse_yaml
+from dassl.config import declared_keys, parse_yaml
 from dassl.errors import InputError, unknown_name
 
 Values = Mapping[str, Any]
@@ -25,9 +26,9 @@ class Layer:
     where: str
     values: Values
 
-    @cached_property
+    @property
     def node(self) -> CfgNode:
-        """The values as nested nodes; made once, as a sweep merges the same files hundreds of times."""
+        """The values as nested nodes."""
         nested: dict[str, Any] = {}
         for key, value in self.values.items():
             *parents, last = key.split(".")
@@ -126,7 +127,7 @@ def _parsed(where: str, text: str) -> dict:
 
 def _flat(content: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in content.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
@@ -136,43 +137,53 @@ def merge(cfg: CfgNode, layer: Layer) -> None:
     """Put the values of a layer into a configuration, in place; an integer is accepted for a float.
 
     Raises:
-        InputError: an unknown key, or a value of another type than the default.
+        InputError: an unknown key, or a value of another type or one that the key does not allow.
     """
-    floats = {}
+    undeclared = {}
     for key, value in layer.values.items():
-        default = _setting(cfg, key, layer.where)
-        if value is None:
-            raise InputError(f"{layer.where}: {key} has no value")
-        if isinstance(default, float) and _is_integer(value):
-            floats[key] = float(value)
-    layer = Layer(layer.where, {**layer.values, **floats}) if floats else layer
+        node = _node_of(cfg, key, layer.where)
+        declaration = declared_keys().get(key) or declared_setting(key)
+        if node is None or declaration is None:
+            undeclared[key] = value
+            continue
+        try:
+            node[key.rpartition(".")[2]] = declaration.parse(
+                declaration.decoded(value) if isinstance(value, str) else value, key
+            )
+        except InputError as error:
+            raise InputError(f"{layer.where}: {error}") from error
+    if undeclared:
+        _merge_by_defaults(cfg, Layer(layer.where, undeclared))
+
+
+def _merge_by_defaults(cfg: CfgNode, layer: Layer) -> None:
+    """Merge settings of a plain Dassl trainer, which have the types of their defaults."""
     try:
         cfg.merge_from_other_cfg(layer.node)
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, MemoryError, RecursionError) as error:
         raise InputError(f"{layer.where}: {error}") from error
 
 
-def _is_integer(value: Any) -> bool:
-    """Whether a value is an integer, or the text of one as in KEY VALUE pairs."""
-    return type(value) is int or (isinstance(value, str) and re.fullmatch(r"[+-]?\d+", value) is not None)
-
-
-def _setting(cfg: CfgNode, key: str, where: str) -> Any:
-    """The value of a setting by its full key; None for a new key of a plain Dassl trainer.
+def _node_of(cfg: CfgNode, key: str, where: str) -> CfgNode | None:
+    """The node that holds a setting, given by its full key; None for a new key of a plain Dassl trainer.
 
     Raises:
         InputError: there is no such setting; the message names the keys of the same node.
     """
-    node: Any = cfg
-    parts = key.split(".")
+    node, parts = cfg, key.split(".")
     for depth, part in enumerate(parts):
-        if isinstance(node, CfgNode) and node.is_new_allowed() and part not in node:
+        if node.is_new_allowed() and part not in node:
             return None
-        if not isinstance(node, CfgNode) or part not in node:
-            known = [".".join([*parts[:depth], name]) for name in node] if isinstance(node, CfgNode) else [key]
+        if part not in node:
+            known = [".".join([*parts[:depth], name]) for name in node]
             raise InputError(f"{where}: {unknown_name('configuration key', key, known)}")
+        is_last = depth == len(parts) - 1
+        if is_last and isinstance(node[part], CfgNode):
+            names = ", ".join(f"{key}.{name}" for name in node[part])
+            raise InputError(f"{where}: {key} is not a setting; its settings are {names}")
+        if is_last:
+            return node
+        if not isinstance(node[part], CfgNode):
+            raise InputError(f"{where}: {'.'.join(parts[: depth + 1])} is a setting; it must have a value, not keys")
         node = node[part]
-    if isinstance(node, CfgNode):
-        names = ", ".join(f"{key}.{name}" for name in node)
-        raise InputError(f"{where}: {key} is not a setting; its settings are {names}")
     return node

@@ -8,8 +8,8 @@ from clip import BACKBONE_REGISTRY
 from configs.declared import declared, is_method, why_unsupported
 from configs.default import default_cfg
 from configs.names import PROTOCOLS, dataset_names, method_file
+from dassl.config.schema import describe
 from dassl.engine import TRAINER_REGISTRY
-from trainers.settings import describe
 
 YES, NO = "yes", "–"
 

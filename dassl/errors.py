@@ -4,18 +4,29 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
+LISTED = 60  # names in one message
+
 
 class InputError(ValueError):
     """Bad user input. The message says what was wrong, where, and what to do; programs end with exit code 2."""
 
 
+def shown(value: object, length: int = 120) -> str:
+    """A value as one short line for an error message."""
+    text = repr(value)
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 def unknown_name(kind: str, name: str, available: Iterable[str]) -> InputError:
-    """Make the error for an unknown name, with the most similar known name and a list of all known names."""
+    """Make the error for an unknown name, with the most similar known name and the known names, at most 60 of them."""
     available = sorted(available)
     by_lower = {candidate.lower(): candidate for candidate in available}
-    close = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    close = get_close_matches(name[:120].lower(), by_lower, n=1, cutoff=0.5)
     guess = f" Did you mean '{by_lower[close[0]]}'?" if close else ""
-    return InputError(f"unknown {kind} '{name}'.{guess} Available: {', '.join(available)}")
+    more = f" and {len(available) - LISTED} others" if len(available) > LISTED else ""
+    listed = ", ".join(available[:LISTED])
+    quoted = f"'{name}'" if name.isprintable() and len(name) <= 120 else shown(name)
+    return InputError(f"unknown {kind} {quoted}.{guess} Available: {listed}{more}")
 
 
 def exit_code(work: Callable[[], int | None], after_interrupt: str = "") -> int:

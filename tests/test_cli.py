@@ -146,7 +146,7 @@ def test_published_variant_turns_text_dropout_on(command, tmp_path):
         (["--trainer", "CoOp", "--shots", "21"], "class 'cyst in fatty tissue' has 20 training images; use --shots 20"),
         (["--trainer", "CoOp", "--shots", "0"], "at least 1 image per class is needed"),
         (["--trainer", "CoOp", "TRAINER.COOP.PREC", "fp8"], "unknown choice (TRAINER.COOP.PREC) 'fp8'"),
-        (["--trainer", "CoOp", "OPTIM.NAME", "sdg"], "unknown optimizer (OPTIM.NAME) 'sdg'. Did you mean 'sgd'"),
+        (["--trainer", "CoOp", "OPTIM.NAME", "sdg"], "unknown choice (OPTIM.NAME) 'sdg'. Did you mean 'sgd'"),
         (
             ["--trainer", "VPT", "TRAINER.VPT.VISUAL_PLACEMENT", "add"],
             "unknown choice (TRAINER.VPT.VISUAL_PLACEMENT) 'add'",
@@ -173,7 +173,7 @@ def test_bad_input_is_named_and_exits_with_2(command, words, message):
         ("OPTIM:\n  LRR: 1\n", "unknown configuration key 'OPTIM.LRR'. Did you mean 'OPTIM.LR'"),
         ("OPTIM: {LR: [}", "while parsing"),
         ("- a\n", "must hold KEY: VALUE lines"),
-        ("OPTIM:\n  MAX_EPOCH: soon\n", "Type mismatch"),
+        ("OPTIM:\n  MAX_EPOCH: soon\n", "OPTIM.MAX_EPOCH is 'soon'; it must be of type int"),
     ],
 )
 def test_bad_configuration_file_is_named(command, tmp_path, content, message):

@@ -37,7 +37,9 @@ WITHOUT_EFFECT = {"DATASET.SOURCE_DOMAINS", "DATALOADER.K_TRANSFORMS", "DATALOAD
 WITHOUT_EFFECT |= {"INPUT.SIZE", "INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD"}  # replaced by the backbone's
 NO_TRAINING = {"OPTIM.MAX_EPOCH"}  # read by the constructor of every trainer
 # Read outside the trainer, only on a machine with a GPU, or only in epochs before the last.
-NOT_READ_HERE = {"PUBLISHED", "USE_CUDA"}
+NOT_READ_HERE = {"PUBLISHED", "USE_CUDA", "TEST.SPLIT"}
+NOT_READ_HERE |= {"INPUT.DEPTH", "INPUT.FRAMES", "INPUT.ORIENTATION", "INPUT.MAX_PIXELS"}  # read for some images only
+NOT_READ_HERE |= {"DATASET.DUPLICATES", "DATASET.GROUP", "DATASET.FOLDS"}  # read where a split is made
 AUGMENTED = "['random_resized_crop', 'random_crop', 'colorjitter', 'randomgrayscale', 'gaussian_blur', 'normalize']"
 RUNS = {
     "sgd": ("CoOp", []),

@@ -100,8 +100,8 @@ def test_specific_sections_override_general_ones(method_file):
         ("busi/few_shot: {OPTIM.LR: 0.1}", "unknown section 'busi/few_shot'"),
         ("common: {N_CTY: 4}", "section 'common': unknown configuration key 'TRAINER.COOP.N_CTY'. Did you mean"),
         ("base2new/busi: {OPTIM.LRR: 1.0}", "'base2new/busi': unknown configuration key 'OPTIM.LRR'. Did you mean"),
-        ("base2new: {OPTIM.LR: high}", "section 'base2new': Type mismatch"),
-        ("published: {N_CTX: 4.5}", "section 'published': Type mismatch"),
+        ("base2new: {OPTIM.LR: high}", "section 'base2new': OPTIM.LR is 'high'; it must be of type float"),
+        ("published: {N_CTX: 4.5}", "'published': TRAINER.COOP.N_CTX is 4.5; it must be of type int"),
         ("common: {OPTIM.LR: }", "section 'common': OPTIM.LR has no value"),
         ("common: {DATALOADER.TEST: 3, DATALOADER.TEST.BATCH_SIZE: 3}", "DATALOADER.TEST is not a setting; its"),
         ("common: 3", "section 'common' must hold KEY: VALUE pairs"),
@@ -157,7 +157,9 @@ def test_an_integer_is_accepted_for_a_float_and_not_the_other_way_round(method_f
     method_file("common: {OPTIM.LR: 1}")
     cfg = build_cfg(Choice("CoOp", opts=["OPTIM.WEIGHT_DECAY", "2"]))
     assert [(type(value), value) for value in (cfg.OPTIM.LR, cfg.OPTIM.WEIGHT_DECAY)] == [(float, 1.0), (float, 2.0)]
-    with pytest.raises(InputError, match=r"command line: TRAINER\.COOP\.N_CTX 4\.5: Type mismatch"):
+    with pytest.raises(
+        InputError, match=r"TRAINER\.COOP\.N_CTX is 4\.5; it must be of type int"
+    ):
         build_cfg(Choice("CoOp", opts=["TRAINER.COOP.N_CTX", "4.5"]))
 
 

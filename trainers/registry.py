@@ -1,9 +1,9 @@
 """Registers methods, and the Dassl trainers that train them."""
 
+from dassl.config.schema import defaults_of
 from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import Registry
 from trainers.method import Method
-from trainers.settings import defaults_of
 from trainers.tuner import Tuner
 
 METHOD_REGISTRY = Registry("method")

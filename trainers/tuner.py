@@ -14,6 +14,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from clip import Backbone
+from dassl.config.schema import parse
 from dassl.engine import TrainerX
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.check import check_images
@@ -23,7 +24,6 @@ from trainers.fewshot import FewShotFeatures
 from trainers.losses import total_loss
 from trainers.method import Method, Setup
 from trainers.precision import Precision
-from trainers.settings import parse
 from trainers.shared_backbone import shared_backbone
 
 

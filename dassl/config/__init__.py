@@ -2,21 +2,17 @@
 
 from typing import Any
 
-import yaml
 from yacs.config import CfgNode as CN
 
-from dassl.config.defaults import DEFAULTS
+from dassl.config.keys import check_settings, declare, declared_keys, nested_defaults
+from dassl.config.yamltext import dump_yaml, parse_yaml
 
-__all__ = ["clean_cfg", "dump_cfg", "get_cfg_default", "parse_yaml"]
-
-# PyYAML's C versions are several times as fast, but not every build of PyYAML has them.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+__all__ = ["check_settings", "clean_cfg", "declare", "declared_keys", "dump_cfg", "get_cfg_default", "parse_yaml"]
 
 
 def get_cfg_default() -> CN:
-    """Return a new copy of the default configuration."""
-    return CN(DEFAULTS)
+    """Return a new copy of the framework's default configuration."""
+    return CN(nested_defaults())
 
 
 def clean_cfg(cfg: CN, trainer: str) -> None:
@@ -28,12 +24,7 @@ def clean_cfg(cfg: CN, trainer: str) -> None:
 
 def dump_cfg(cfg: CN) -> str:
     """Return the configuration as yaml text."""
-    return yaml.dump(_plain(cfg), Dumper=_DUMPER)
-
-
-def parse_yaml(text: str) -> Any:
-    """Parse a yaml text; raises yaml.YAMLError if it is not valid."""
-    return yaml.load(text, Loader=_LOADER)
+    return dump_yaml(_plain(cfg))
 
 
 def _plain(node: Any) -> Any:

@@ -9,6 +9,7 @@ from dassl.errors import unknown_name
 from dassl.utils import stream_seed
 
 __all__ = ["RandomSampler", "SequentialSampler", "build_sampler", "epoch_order"]
+SAMPLERS = ("RandomSampler", "SequentialSampler")
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
@@ -41,4 +42,4 @@ def build_sampler(sampler_type: str, data_source: Sequence, seed: int = 0) -> Sa
         return RandomSampler(data_source, seed)
     if sampler_type == "SequentialSampler":
         return SequentialSampler(data_source)
-    raise unknown_name("sampler", sampler_type, ("RandomSampler", "SequentialSampler"))
+    raise unknown_name("sampler", sampler_type, SAMPLERS)

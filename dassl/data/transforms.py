@@ -6,28 +6,12 @@ from torch import Tensor
 from torchvision import transforms as T
 from yacs.config import CfgNode
 
+from dassl.config.defaults import INTERPOLATIONS, TRANSFORMS
 from dassl.errors import unknown_name
 
 __all__ = ["INTERPOLATION_MODES", "build_transform"]
 
-INTERPOLATION_MODES = {
-    "bilinear": T.InterpolationMode.BILINEAR,
-    "bicubic": T.InterpolationMode.BICUBIC,
-    "nearest": T.InterpolationMode.NEAREST,
-}
-CHOICES = (
-    "random_resized_crop",
-    "random_flip",
-    "center_crop",
-    "random_crop",
-    "random_translation",
-    "colorjitter",
-    "randomgrayscale",
-    "gaussian_blur",
-    "randomerasing",
-    "normalize",
-    "instance_norm",
-)
+INTERPOLATION_MODES = {name: T.InterpolationMode(name) for name in INTERPOLATIONS}
 
 
 class InstanceNormalization:
@@ -65,8 +49,8 @@ def build_transform(cfg: CfgNode, is_train: bool = True, choices: list[str] | No
         return None
     choices = list(cfg.INPUT.TRANSFORMS if choices is None else choices)
     for name in choices:
-        if name not in CHOICES:
-            raise unknown_name("transform (INPUT.TRANSFORMS)", name, CHOICES)
+        if name not in TRANSFORMS:
+            raise unknown_name("transform (INPUT.TRANSFORMS)", name, TRANSFORMS)
     if cfg.INPUT.INTERPOLATION not in INTERPOLATION_MODES:
         raise unknown_name("interpolation (INPUT.INTERPOLATION)", cfg.INPUT.INTERPOLATION, INTERPOLATION_MODES)
     steps = _train_steps(cfg, choices) if is_train else _test_steps(cfg)

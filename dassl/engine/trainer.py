@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from dassl.config import check_settings
 from dassl.data import DataManager
 from dassl.data.data_manager import set_epoch
 from dassl.evaluation import build_evaluator
@@ -173,6 +174,7 @@ class SimpleTrainer(TrainerBase):
 
     def __init__(self, cfg: CfgNode):
         super().__init__()
+        check_settings(cfg)
         self.check_cfg(cfg)
         self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
         self.start_epoch = self.epoch = 0

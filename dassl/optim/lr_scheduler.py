@@ -12,6 +12,9 @@ from yacs.config import CfgNode
 
 from dassl.errors import unknown_name
 
+SCHEDULES = ("cosine", "single_step", "multi_step")
+WARMUPS = ("constant", "linear")
+
 
 def build_lr_scheduler(optimizer: Optimizer, optim_cfg: CfgNode) -> LambdaLR:
     """Build a schedule with warm-up.
@@ -43,7 +46,7 @@ def _main_schedule(cfg: CfgNode) -> Callable[[int], float]:
         return lambda epoch: cfg.GAMMA ** (epoch // step)
     if cfg.LR_SCHEDULER == "multi_step":
         return lambda epoch: cfg.GAMMA ** sum(epoch >= step for step in stepsize)
-    raise unknown_name("schedule (OPTIM.LR_SCHEDULER)", cfg.LR_SCHEDULER, ("cosine", "single_step", "multi_step"))
+    raise unknown_name("schedule (OPTIM.LR_SCHEDULER)", cfg.LR_SCHEDULER, SCHEDULES)
 
 
 def _warmup(cfg: CfgNode) -> Callable[[int, float], float]:
@@ -51,4 +54,4 @@ def _warmup(cfg: CfgNode) -> Callable[[int, float], float]:
         return lambda epoch, base_lr: cfg.WARMUP_CONS_LR / base_lr
     if cfg.WARMUP_TYPE == "linear":
         return lambda epoch, base_lr: cfg.WARMUP_MIN_LR / base_lr if epoch == 0 else epoch / cfg.WARMUP_EPOCH
-    raise unknown_name("warm-up (OPTIM.WARMUP_TYPE)", cfg.WARMUP_TYPE, ("constant", "linear"))
+    raise unknown_name("warm-up (OPTIM.WARMUP_TYPE)", cfg.WARMUP_TYPE, WARMUPS)
