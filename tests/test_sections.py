@@ -157,9 +157,7 @@ def test_an_integer_is_accepted_for_a_float_and_not_the_other_way_round(method_f
     method_file("common: {OPTIM.LR: 1}")
     cfg = build_cfg(Choice("CoOp", opts=["OPTIM.WEIGHT_DECAY", "2"]))
     assert [(type(value), value) for value in (cfg.OPTIM.LR, cfg.OPTIM.WEIGHT_DECAY)] == [(float, 1.0), (float, 2.0)]
-    with pytest.raises(
-        InputError, match=r"TRAINER\.COOP\.N_CTX is 4\.5; it must be of type int"
-    ):
+    with pytest.raises(InputError, match=r"TRAINER\.COOP\.N_CTX is 4\.5; it must be of type int"):
         build_cfg(Choice("CoOp", opts=["TRAINER.COOP.N_CTX", "4.5"]))
 
 
