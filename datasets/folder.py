@@ -1,5 +1,7 @@
 """The base class of all data sets: class folders on disk, splits, few-shot subsets, base and new classes."""
 
+import os
+from functools import partial
 from pathlib import Path
 
 from yacs.config import CfgNode
@@ -7,17 +9,13 @@ from yacs.config import CfgNode
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.errors import InputError
 from dassl.utils import listdir_nohidden, write_json
-from datasets.splits import (
-    Split,
-    check_class_folders,
-    derived_folder,
-    few_shot,
-    make_split,
-    read_split,
-    split_name,
-    subsample,
-    write_split,
-)
+from datasets.checks import is_text, quoted, some
+from datasets.duplicates import check_duplicates
+from datasets.listing import images_below
+from datasets.manifest import FILE as MANIFEST
+from datasets.patients import check_patients
+from datasets.source import Source
+from datasets.splits import Split, check_class_folders, checked_split, derived_folder, few_shot, subsample
 
 HUB_DATASET = "TahaKoleilat/BiomedCoOp"
 
@@ -31,6 +29,7 @@ class FolderDataset(DatasetBase):
         prompts: name of the file in prompts/.
         drive_id: Google Drive id of the archive; "" for none.
         in_paper: whether this is one of the data sets in the Biomed-DPT paper.
+        own: whether these are a user's own images.
     """
 
     dataset_dir: Path
@@ -39,24 +38,30 @@ class FolderDataset(DatasetBase):
     prompts = ""
     drive_id = ""
     in_paper = False
+    own = False
+    _patients: dict[str, str] | None = None
+    _split_path: Path
 
     def __init__(self, cfg: CfgNode):
-        self.dataset_dir = Path(cfg.DATASET.ROOT).expanduser() / self.folder
+        self.dataset_dir = data_root(cfg) / self.folder
         self.image_dir = self.dataset_dir / self.folder
         self.prepare(cfg)
-        self.split = self._find_split()
+        self.source = Source(self.dataset_dir, cfg.DATASET, self.own)
+        self.image_dir = self.source.image_dir
+        self.classes = self.classes or self.classes_on_disk()
+        self.split = self._every_image() if cfg.TEST.SPLIT == "all" else self._find_split()
         self._check_files()
+        check_duplicates(self.split.parts(), self.image_dir, cfg.DATASET.DUPLICATES)
         shots = cfg.DATASET.NUM_SHOTS
-        train, val = self._few_shot(shots, cfg.SEED) if shots > 0 else (self.split.train, self.split.val)
+        drawn = shots > 0 and self.split.train  # without training images there are only tests of a trained model
+        train, val = self._few_shot(shots, cfg.SEED) if drawn else (self.split.train, self.split.val)
         which = cfg.DATASET.SUBSAMPLE_CLASSES
-        self.subset_classes = [self.split.classnames()[label] for label in self._labels(which)]
-        super().__init__(
-            train_x=self._subset(train, which), val=self._subset(val, which), test=self._subset(self.split.test, which)
-        )
+        subset = partial(self._subset, which=which)
+        super().__init__(subset(train), val=subset(val), test=subset(self.split.test), classnames=self._names(which))
 
     def prepare(self, cfg: CfgNode) -> None:
         """Raise an InputError if the data root does not exist; data sets that generate images override this."""
-        root = Path(cfg.DATASET.ROOT).expanduser()
+        root = data_root(cfg)
         if not cfg.DATASET.ROOT or not root.is_dir():
             raise InputError(f"data root '{root}' does not exist; name it with --root. {self.how_to_get()}")
 
@@ -70,57 +75,102 @@ class FolderDataset(DatasetBase):
 
     def test_of(self, which: str) -> tuple[list[Datum], list[str]]:
         """Return the test images and the class names of "all", "base" or "new" classes; labels start from 0."""
-        names = self.split.classnames()
-        return self._subset(self.split.test, which), [names[label] for label in self._labels(which)]
+        return self._subset(self.split.test, which), self._names(which)
+
+    def classes_on_disk(self) -> tuple[str, ...]:
+        """Return the class names that images.csv or, with spaces for underscores, the class folders have."""
+        if self.source.manifest:
+            return self.source.manifest.classnames()
+        if not self.image_dir.is_dir():
+            raise InputError(f"image folder '{self.image_dir}' does not exist. {self.how_to_get()}")
+        names = listdir_nohidden(str(self.image_dir), sort=True)
+        return tuple(name.replace("_", " ") for name in names if (self.image_dir / name).is_dir())
 
     def _find_split(self) -> Split:
-        """Read the split file beside the images; if there is none, make a split from the class folders and save it."""
-        name = split_name(self.dataset_dir)
-        if (self.dataset_dir / name).is_file():
-            return self._with_expected_classes(read_split(self.dataset_dir / name), self.dataset_dir / name)
-        check_class_folders(self.image_dir, self.classes, self.how_to_get())
-        path = derived_folder(self.dataset_dir) / name
-        split = make_split(self.image_dir, self.classes)
-        write_split(split, path)
-        print(
-            f"'{self.dataset_dir}' has no split file: made a seeded split (50/20/30 per class) and saved it as '{path}'"
-        )
+        """Return the split that there is; if there is none, make one from the images and save it."""
+        if stored := self.source.stored(self.classes):
+            path, split = stored
+            self._check_classes(split, path)
+            self._split_path = path
+        else:
+            if not self.source.manifest:
+                check_class_folders(self.image_dir, self.classes, self.how_to_get())
+            self._split_path, split = self.source.make(self.classes)
+            print(f"'{self.dataset_dir}' has no split file: made a seeded split and saved it as '{self._split_path}'")
+        self._patients = self.source.patients(path for path, _, _ in split.entries())
+        if self._patients is not None:
+            check_patients(split.parts(), self._patients, f"'{self._split_path}'")
         return split
 
-    def _with_expected_classes(self, split: Split, path: Path) -> Split:
-        if split.classnames() != list(self.classes):
+    def _every_image(self) -> Split:
+        """Return a split whose test part is every labelled image: those of a split that came with the data, or all."""
+        manifest = self.source.manifest
+        stored = None if manifest else self.source.stored(self.classes)
+        self._split_path = manifest.path if manifest else self.image_dir
+        if stored and stored[1].origin != "generated":
+            self._split_path, split = stored
+            self._check_classes(split, self._split_path)
+            return Split([], [], split.entries(), split.origin)
+        if not manifest:
+            check_class_folders(self.image_dir, self.classes, self.how_to_get(), complete=False)
+        entries = self.source.entries(self.classes)
+        if not entries:
+            raise InputError(f"there are no images to test on in '{self.image_dir}'. {self.how_to_get()}")
+        return checked_split({"train": [], "val": [], "test": entries}, f"'{self.image_dir}'")
+
+    def _check_classes(self, split: Split, path: Path) -> None:
+        """Raise an InputError if a split has other classes; without training images some may be missing."""
+        named = {(label, name) for _, label, name in split.entries()}
+        if not named <= set(enumerate(self.classes)) or (split.train and len(named) < len(self.classes)):
             raise InputError(
                 f"split file '{path}' has the classes {split.classnames()}, but {type(self).__name__} expects "
                 f"{list(self.classes)} in this order; use the split file of this data set"
             )
-        return split
 
     def _check_files(self) -> None:
-        """Raise an InputError if images of the split are missing."""
-        entries = [*self.split.train, *self.split.val, *self.split.test]
-        present = {
-            f"{folder}/{file}"
-            for folder in {Path(file).parent.as_posix() for file, _, _ in entries}
-            if (self.image_dir / folder).is_dir()
-            for file in listdir_nohidden(str(self.image_dir / folder))
-        }
-        missing = [file for file, _, _ in entries if file not in present]
+        """Raise an InputError if images of the split are missing; say which images are in no part of it."""
+        entries, present = self.split.entries(), dict.fromkeys(self._present())
+        listed = {file for file, _, _ in entries}
+        missing = [file for file in listed - present.keys() if not (self.image_dir / file).is_file()]
         if missing:
+            first = next(file for file, _, _ in entries if file in {*missing})
             raise InputError(
                 f"{len(missing):,} of {len(entries):,} images of the split are missing in '{self.image_dir}'; "
-                f"the first is '{missing[0]}'. {self.how_to_get()}"
+                f"the first is {quoted(first)}. {self.how_to_get()} To work with the images that are there, "
+                f"{self._subset_hint()}"
             )
+        unused = [file for file in present if file not in listed]
+        if unused:
+            print(
+                f"note: {len(unused):,} of {len(present):,} images in '{self.image_dir}' are in no part of the split "
+                f"'{self._split_path}' and are not used: {some(map(quoted, unused))}"
+            )
+
+    def _subset_hint(self) -> str:
+        """Say how to do without missing images of a split."""
+        path = self._split_path
+        if path.name == MANIFEST:
+            return f"remove the lines of the missing ones from '{path}'."
+        return f"move '{path}' away, so that a split of them is made, or remove the missing ones from this file."
+
+    def _present(self) -> list[str]:
+        return images_below(self.image_dir) if self.image_dir.is_dir() else []
 
     def _few_shot(self, shots: int, seed: int) -> tuple[list, list]:
         """Draw the few-shot subset, and save it with paths relative to the image folder."""
-        train, val = few_shot(self.split, shots, seed)
-        path = derived_folder(self.dataset_dir) / f"split_fewshot/{shots}shots_seed{seed}_{self.split.digest()}.json"
+        train, val = few_shot(self.split, shots, seed, self._patients)
+        by = "" if self._patients is None else "_by-patients"
+        name = f"split_fewshot/{shots}shots_seed{seed}_{self.split.digest()}{by}.json"
+        path = derived_folder(self.dataset_dir) / name
         if not path.is_file():
             write_json({"train": train, "val": val}, str(path))
         return train, val
 
     def _labels(self, which: str) -> list[int]:
-        return subsample((label for _, label, _ in self.split.test), which)
+        return subsample(range(len(self.classes)), which)
+
+    def _names(self, which: str) -> list[str]:
+        return [self.classes[label] for label in self._labels(which)]
 
     def _subset(self, entries: list, which: str) -> list[Datum]:
         new_label = {label: k for k, label in enumerate(self._labels(which))}
@@ -135,27 +185,34 @@ class FolderDataset(DatasetBase):
 class Folder(FolderDataset):
     """Any folder of images, described by settings instead of Python code.
 
-    DATASET.FOLDER names the folder; its sub-folders are the classes. DATASET.CLASSES lists the class names in label
-    order; by default they are the sorted names of the sub-folders, with spaces for underscores. DATASET.PROMPTS names
-    the prompt file.
+    DATASET.FOLDER names the folder. Its sub-folders are the classes, or images.csv lists images and classes.
+    DATASET.CLASSES lists the class names in label order; by default they are the sorted names of the sub-folders, with
+    spaces for underscores. DATASET.PROMPTS names the prompt file.
     """
 
+    own = True
+
     def __init__(self, cfg: CfgNode):
-        if not cfg.DATASET.FOLDER:
+        folder, classes = cfg.DATASET.FOLDER, tuple(cfg.DATASET.CLASSES)
+        if not folder:
             raise InputError(
                 "the data set 'Folder' needs DATASET.FOLDER; set it to the name of a folder in the data root"
             )
-        self.folder, self.prompts = cfg.DATASET.FOLDER, cfg.DATASET.PROMPTS
-        self.classes = tuple(cfg.DATASET.CLASSES) or self._classes_on_disk(Path(cfg.DATASET.ROOT).expanduser())
+        if folder in (".", "..") or not is_text(folder) or {"/", "\\"} & set(folder):
+            raise InputError(f"DATASET.FOLDER is {quoted(folder)}; it must be the name of a folder in the data root")
+        if len({str(name).replace("_", " ") for name in classes}) < len(classes) or not all(classes):
+            raise InputError(f"DATASET.CLASSES is {list(classes)}; the names must be different texts")
+        self.folder, self.prompts, self.classes = folder, cfg.DATASET.PROMPTS, classes
         super().__init__(cfg)
-
-    def _classes_on_disk(self, root: Path) -> tuple[str, ...]:
-        image_dir = root / self.folder / self.folder
-        if not image_dir.is_dir():
-            raise InputError(f"image folder '{image_dir}' does not exist. {self.how_to_get()}")
-        names = listdir_nohidden(str(image_dir), sort=True)
-        return tuple(name.replace("_", " ") for name in names if (image_dir / name).is_dir())
 
     @classmethod
     def how_to_get(cls) -> str:
-        return "Put the images into ROOT/FOLDER/FOLDER/<class_name>/ and set DATASET.FOLDER."
+        return (
+            f"Put the images into ROOT/FOLDER/FOLDER/<class_name>/, or list them in ROOT/FOLDER/{MANIFEST}, and set "
+            "DATASET.FOLDER."
+        )
+
+
+def data_root(cfg: CfgNode) -> Path:
+    """Return the folder that holds the data sets."""
+    return Path(os.path.expanduser(cfg.DATASET.ROOT))

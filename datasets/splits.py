@@ -1,4 +1,4 @@
-"""Read, make and check splits, and draw few-shot subsets from them."""
+"""Read, make and write splits, and draw few-shot subsets from them."""
 
 import hashlib
 import json
@@ -6,30 +6,31 @@ import math
 import os
 import random
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+
+import orjson
 
 from dassl.data.datasets.base import draw_per_class
 from dassl.errors import InputError
-from dassl.utils import cache_dir, listdir_nohidden, read_json, write_json
+from dassl.utils import cache_dir, listdir_nohidden, write_json
+from datasets.checks import FORM, Entry, Parts, check_parts, parse_parts
+from datasets.divide import ADVICE, by_images, units_per_class
+from datasets.listing import images_below
+from datasets.official import DIGESTS
+from datasets.patients import draw_of_patients
 
-PARTS = ("train", "val", "test")
-# Fractions of the training and validation sets, as in official split files; the rest is the test set.
-TRAIN_SHARE, VAL_SHARE = 0.5, 0.2
-SPLIT_SEED = 0
 MAX_VAL_SHOTS = 4
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
 class Split:
     """The training, validation and test entries of a data set.
 
-    An entry is [path relative to the image folder, label, class name]. `origin` is "official" for a split file that
-    came with the data and "generated" for a split made by `make_split`.
+    An entry is [path relative to the image folder, label, class name]. `origin` is "official" for the content of a
+    published split file, "generated" for a split that this project makes of these images, and "custom" for any other.
     """
 
     train: list
@@ -46,75 +47,122 @@ class Split:
         """Return origin and digest, for result files."""
         return {"origin": self.origin, "digest": self.digest()}
 
+    def parts(self) -> dict[str, list[Entry]]:
+        """The entries by the name of their part."""
+        return {"train": self.train, "val": self.val, "test": self.test}
+
+    def entries(self) -> list[Entry]:
+        """All entries, part after part."""
+        return [*self.train, *self.val, *self.test]
+
     def classnames(self) -> list[str]:
         """Return the class names in label order."""
-        names = {label: name for part in (self.train, self.val, self.test) for _, label, name in part}
+        names = {label: name for _, label, name in self.entries()}
         return [names[label] for label in sorted(names)]
+
+
+def checked_split(parts: Parts, where: str) -> Split:
+    """A split of some parts, with its origin: what a file says about that is not believed.
+
+    Raises:
+        InputError: the parts contradict themselves.
+    """
+    check_parts(parts, where)
+    split = Split(*(list(parts[part]) for part in ("train", "val", "test")), origin="custom")
+    if split.digest() in DIGESTS:
+        return as_origin(split, "official")
+    return as_origin(split, "generated") if is_division(split, by_images(split.entries())) else split
+
+
+def as_origin(split: Split, origin: str) -> Split:
+    """The same split with an origin."""
+    return Split(split.train, split.val, split.test, origin)
+
+
+def is_division(split: Split, parts: Parts) -> bool:
+    """Whether a split has these parts, in the same order."""
+    return split.parts() == parts
 
 
 def read_split(path: Path) -> Split:
     """Read a split file.
 
     Raises:
-        InputError: the file does not hold three lists of [path, label, class name], or a path leaves the image folder.
+        InputError: the file does not hold three lists of [path, label, class name], or they contradict themselves.
     """
+    where = f"split file '{path}'"
     try:
-        content: Any = read_json(str(path))
-        parts = [[(str(file), int(label), str(name)) for file, label, name in content[part]] for part in PARTS]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"split file '{path}' must hold 'train', 'val' and 'test', "
-            f"each a list of [path, label, class name]; replace the file ({error})"
-        ) from error
-    for file, _, _ in (entry for part in parts for entry in part):
-        if Path(file).is_absolute() or ".." in Path(file).parts:
-            raise InputError(
-                f"split file '{path}' names '{file}', which lies outside the image folder; replace the file"
-            )
-    train, val, test = parts
-    return Split(train, val, test, origin=content.get("origin", "official"))
+        content = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where} cannot be read ({error}); it must hold {FORM}; replace the file") from error
+    return checked_split(parse_parts(content, where), where)
 
 
 def write_split(split: Split, path: Path) -> None:
-    write_json({"origin": split.origin, "train": split.train, "val": split.val, "test": split.test}, str(path))
+    write_json({"origin": split.origin, **split.parts()}, str(path))
 
 
 def make_split(image_dir: Path, classnames: Iterable[str]) -> Split:
     """Make a seeded split of class folders: 50 % training, 20 % validation and 30 % test images of each class.
 
-    The name of a class folder is the class name with underscores for spaces.
+    Raises:
+        InputError: a class folder has fewer than 3 images, or an image has a name that a split cannot hold.
+    """
+    classnames = list(classnames)
+    return split_of_images(entries_of_folders(image_dir, classnames), classnames, f"the images in '{image_dir}'")
+
+
+def split_of_images(entries: list[Entry], classnames: Iterable[str], where: str) -> Split:
+    """The seeded split of images.
 
     Raises:
-        InputError: a class folder has fewer than 3 images.
+        InputError: a class has fewer than 3 images, or an image has a name that a split cannot hold.
     """
-    rng = random.Random(SPLIT_SEED)
-    parts: dict[str, list] = {part: [] for part in PARTS}
-    for label, name in enumerate(classnames):
-        folder = image_dir / name.replace(" ", "_")
-        files = sorted(f.name for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
-        if len(files) < 3:
-            raise InputError(f"class folder '{folder}' has {len(files)} images; a split needs at least 3; add images")
-        rng.shuffle(files)
-        train = max(1, round(TRAIN_SHARE * len(files)))
-        val = max(1, round(VAL_SHARE * len(files)))
-        for part, chosen in zip(PARTS, (files[:train], files[train : train + val], files[train + val :]), strict=True):
-            parts[part] += [(f"{folder.name}/{file}", label, name) for file in chosen]
-    return Split(**parts, origin="generated")
+    check_enough(entries, classnames, where)
+    return checked_split(by_images(entries), where)
 
 
-def few_shot(split: Split, shots: int, seed: int) -> tuple[list, list]:
+def check_enough(
+    entries: list[Entry], classnames: Iterable[str], where: str, patients: Mapping[str, str] | None = None
+) -> None:
+    """Raise an InputError if there are fewer than 3 images, or patients, of a class."""
+    counts, unit = units_per_class(entries, patients), "images" if patients is None else "patients"
+    few = {name: counts.get(name, 0) for name in classnames if counts.get(name, 0) < 3}
+    if few:
+        listed = ", ".join(f"'{name}' has {count}" for name, count in few.items())
+        raise InputError(f"a split needs at least 3 {unit} of each class, and in {where} {listed}; {ADVICE}")
+
+
+def entries_of_folders(image_dir: Path, classnames: Iterable[str]) -> list[Entry]:
+    """All images in the class folders and below; the name of a class folder has underscores for spaces."""
+    folders = {name: name.replace(" ", "_") for name in classnames}
+    return [
+        (f"{folder}/{file}", label, name)
+        for label, (name, folder) in enumerate(folders.items())
+        if (image_dir / folder).is_dir()
+        for file in images_below(image_dir / folder)
+    ]
+
+
+def few_shot(split: Split, shots: int, seed: int, patients: Mapping[str, str] | None = None) -> tuple[list, list]:
     """Draw the training and validation entries of a K-shot run: the same images that CoOp-style code draws.
 
     Python's generator, seeded with the seed of the run, draws K training entries of each class with `sample`, in the
     order of the classes' first appearance. Then it draws min(K, 4) validation entries of each class, or takes all
-    entries of a class that has fewer.
+    entries of a class that has fewer. With the patient of each path, the entries of a class are of as many patients as
+    possible instead.
 
     Raises:
         InputError: a class has fewer than K training images.
     """
     rng = random.Random(seed)
-    train = draw_per_class(split.train, shots, label_of=itemgetter(1), rng=rng)
-    val = draw_per_class(split.val, min(shots, MAX_VAL_SHOTS), label_of=itemgetter(1), rng=rng)
+
+    def draw(entries: list[Entry], count: int) -> list[Entry]:
+        if patients is not None:
+            return draw_of_patients(entries, count, patients, rng)
+        return draw_per_class(entries, count, label_of=itemgetter(1), rng=rng)
+
+    train, val = draw(split.train, shots), draw(split.val, min(shots, MAX_VAL_SHOTS))
     counts = dict.fromkeys(split.classnames(), 0)
     for _, _, name in train:
         counts[name] += 1
@@ -146,28 +194,33 @@ def derived_folder(dataset_dir: Path) -> Path:
     return cache_dir() / "datasets" / f"{dataset_dir.name}-{name}"
 
 
-def split_name(dataset_dir: Path) -> str:
-    """The name of a data set's split file."""
-    return f"split_{dataset_dir.name}.json"
+def split_file(dataset_dir: Path, variant: str = "") -> Path | None:
+    """The split file beside the images or, where that folder is read-only, in the cache; None if there is none yet.
 
-
-def split_file(dataset_dir: Path) -> Path | None:
-    """The split file beside the images or, where that folder is read-only, in the cache; None if there is none yet."""
+    Args:
+        dataset_dir: the folder of the data set.
+        variant: what the name of the file adds for a split by patients or for a fold.
+    """
     if not dataset_dir.is_dir():
         return None
     folders = (dataset_dir, derived_folder(dataset_dir))
-    return next((path for folder in folders if (path := folder / split_name(dataset_dir)).is_file()), None)
+    return next((path for folder in folders if (path := folder / split_name(dataset_dir, variant)).is_file()), None)
 
 
-def check_class_folders(image_dir: Path, classnames: Iterable[str], how_to_get: str) -> None:
-    """Raise an InputError that names missing and unknown class folders, if there are any."""
+def split_name(dataset_dir: Path, variant: str = "") -> str:
+    """The name of a data set's split file."""
+    return f"split_{dataset_dir.name}{variant}.json"
+
+
+def check_class_folders(image_dir: Path, classnames: Iterable[str], how_to_get: str, complete: bool = True) -> None:
+    """Raise an InputError that names missing and unknown class folders; without `complete` some may be missing."""
     expected = {name.replace(" ", "_") for name in classnames}
     if not image_dir.is_dir():
         raise InputError(
             f"image folder '{image_dir}' does not exist; it must hold class folders {sorted(expected)}. {how_to_get}"
         )
     found = {name for name in listdir_nohidden(str(image_dir)) if (image_dir / name).is_dir()}
-    if found != expected:
+    if found != expected and (complete or not found <= expected):
         raise InputError(
             f"class folders in '{image_dir}' are not the expected ones: missing {sorted(expected - found) or 'none'}, "
             f"unknown {sorted(found - expected) or 'none'}. {how_to_get}"

@@ -20,23 +20,27 @@ class Contents:
     """
 
     def __init__(self, cfg: CfgNode):
-        self._settings = cfg.DATASET
+        self._cfg = cfg
 
     @cached_property
     def split(self) -> tuple[Path, str] | None:
         """The split file and its digest."""
-        from datasets.splits import read_split, split_file
+        from datasets.folder import FolderDataset, data_root
+        from datasets.source import Source
 
-        folder = self._settings.FOLDER or getattr(self._class, "folder", "")
-        path = split_file(Path(self._settings.ROOT).expanduser() / folder) if folder else None
-        return (path, read_split(path).digest()) if path else None
+        folder = self._cfg.DATASET.FOLDER or getattr(self._class, "folder", "")
+        if not folder or not issubclass(self._class, FolderDataset):
+            return None
+        source = Source(data_root(self._cfg) / folder, self._cfg.DATASET, self._class.own)
+        stored = source.stored(self._cfg.DATASET.CLASSES or self._class.classes)
+        return (stored[0], stored[1].digest()) if stored else None
 
     @cached_property
     def prompts(self) -> tuple[Path, str] | None:
         """The prompt file and its digest."""
         from prompts import load_prompts
 
-        name = self._settings.PROMPTS or getattr(self._class, "prompts", "")
+        name = self._cfg.DATASET.PROMPTS or getattr(self._class, "prompts", "")
         if not name:
             return None
         prompts = load_prompts(name)
@@ -63,4 +67,4 @@ class Contents:
     def _class(self) -> Any:
         from dassl.data.datasets import DATASET_REGISTRY
 
-        return DATASET_REGISTRY.get(self._settings.NAME)
+        return DATASET_REGISTRY.get(self._cfg.DATASET.NAME)

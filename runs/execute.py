@@ -71,6 +71,10 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
     if args.eval_only:
         evaluate(cfg, args)
         return None
+    if cfg.TEST.SPLIT == "all":
+        raise InputError(
+            "TEST.SPLIT all tests on every labelled image, also those that are trained on; it goes with --eval-only"
+        )
     default = run.folder("output_published" if args.published else "output")
     folder = Path(args.output_dir) if args.output_dir else default
     cfg = _with_folder(cfg, folder)

@@ -17,7 +17,15 @@ from runs.folder import CONFIG_FILE, is_complete, is_started
 from runs.results import read_results
 
 # Settings that do not change the numbers of a run.
-WITHOUT_EFFECT = {"OUTPUT_DIR", "RESUME", "USE_CUDA", "VERBOSE", "DATASET.ROOT", "TRAIN.PRINT_FREQ"}
+WITHOUT_EFFECT = {
+    "OUTPUT_DIR",
+    "RESUME",
+    "USE_CUDA",
+    "VERBOSE",
+    "DATASET.ROOT",
+    "DATASET.DUPLICATES",
+    "TRAIN.PRINT_FREQ",
+}
 WITHOUT_EFFECT |= {"DATALOADER.NUM_WORKERS"}
 
 

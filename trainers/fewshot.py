@@ -41,11 +41,26 @@ class FewShotFeatures:
         labels = torch.tensor([item.label for item in self._images.data_source], device=features.device)
         return F.normalize(features, dim=-1), labels
 
+    def refuse_no_training_images(self) -> None:
+        """Raise an InputError if there are no training images."""
+        if not self._images.data_source:
+            raise InputError(
+                "the data set has no training images: test a trained model with --eval-only and --model-dir, or put "
+                "images into the training part of the split"
+            )
+
+    def validation_images(self) -> Sequence[Datum]:
+        """The validation shots; an InputError if there are none."""
+        if not self._validation:
+            raise InputError(
+                "the data set has no validation images, which this method, TEST.SPLIT val or TEST.FINAL_MODEL best_val "
+                "needs: put images into the validation part of the split"
+            )
+        return self._validation
+
     def validation(self) -> tuple[Tensor, Tensor]:
         """Normalised features (M, D) of the validation shots without augmentation, and labels (M,)."""
-        if not self._validation:
-            raise InputError("this method chooses settings on validation images, and the data set has none")
-        return self._encoder.images(self._validation, self._prompt, "validation images")
+        return self._encoder.images(self.validation_images(), self._prompt, "validation images")
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -85,11 +85,11 @@ class Tuner(TrainerX):
             backbone=self.backbone,
             encoder=self.encoder,
             classnames=dataset.classnames,
-            labels=torch.tensor([item.label for item in images.data_source]),
+            labels=torch.tensor([item.label for item in images.data_source], dtype=torch.long),
             prompts=dataset.prompts,
             shots=self.cfg.DATASET.NUM_SHOTS,
             epochs=self.cfg.OPTIM.MAX_EPOCH,
-            steps_per_epoch=len(self.train_loader_x),
+            steps_per_epoch=len(self.train_loader_x) or 1,  # without training images there are only tests
         )
         with seeded(stream_seed("init", self.cfg.SEED)):
             self.method = self.method_class(setup, config).to(self.device)
@@ -133,6 +133,7 @@ class Tuner(TrainerX):
         if not self.trainable_parameters:
             self.evaluate()
             return
+        self.features.refuse_no_training_images()
         self.before_train()
         if self.method.closed_form:
             for step, loss in enumerate(self.method.fit(self.features)):
@@ -200,23 +201,23 @@ class Tuner(TrainerX):
 
     def evaluate(self) -> dict[str, dict]:
         """Test as the protocol asks; returns and stores all metrics by the classes tested."""
-        which = self.cfg.DATASET.SUBSAMPLE_CLASSES
-        parts = ("base", "new") if self.cfg.PROTOCOL == "base2new" and which == "base" else (which,)
+        which, split = self.cfg.DATASET.SUBSAMPLE_CLASSES, self.cfg.TEST.SPLIT
+        both = self.cfg.PROTOCOL == "base2new" and which == "base" and split != "val"
         self.evaluation = {}
-        for part in parts:
-            self.test("test", part)
+        for part in ("base", "new") if both else (which,):
+            self.test(split, part)
             self.evaluation[part] = self.evaluator.metrics
         return self.evaluation
 
     @torch.no_grad()
     def test(self, split: str | None = None, which: str | None = None) -> float:
-        """Test on the split "val" or "test"; `which` chooses "all", "base" or "new" classes of the test split."""
+        """Test on "val", "test" or "all" images; `which` chooses "all", "base" or "new" classes of the test split."""
         self.set_model_mode("eval")
         split = split or self.cfg.TEST.SPLIT
         which = which or self.cfg.DATASET.SUBSAMPLE_CLASSES
         dataset, method = self.dm.dataset, self.method
-        if split == "val" and dataset.val:
-            items, names = dataset.val, dataset.classnames
+        if split == "val":
+            items, names = self.features.validation_images(), dataset.classnames
         elif which == self.cfg.DATASET.SUBSAMPLE_CLASSES:
             items, names = dataset.test, dataset.classnames
         else:

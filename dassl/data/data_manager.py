@@ -162,7 +162,7 @@ class DataManager:
         def loader(
             source: list[Datum] | None, part: CfgNode, tfm: Transform | None, is_train: bool
         ) -> DataLoader | None:
-            if not source:
+            if not source and source is not dataset.train_x:  # a loader without batches serves tests of a trained model
                 return None
             return build_data_loader(cfg, part.SAMPLER, source, part.BATCH_SIZE, tfm, is_train, dataset_wrapper)
 

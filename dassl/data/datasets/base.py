@@ -51,6 +51,8 @@ def draw_per_class(
 class DatasetBase:
     """A data set: training, validation and test images, each a list of Datum.
 
+    The class names are those of the training images, unless they are given in label order as `classnames`.
+
     Attributes:
         prompts: name of a prompt file, for methods that use one.
         split: the split of the data set and its origin, for data sets that record them; else None.
@@ -67,13 +69,18 @@ class DatasetBase:
         train_u: list[Datum] | None = None,
         val: list[Datum] | None = None,
         test: list[Datum] | None = None,
+        classnames: Sequence[str] | None = None,
     ):
         self._train_x = train_x
         self._train_u = train_u
         self._val = val
         self._test = test
-        self._lab2cname, self._classnames = self.get_lab2cname(train_x or [])
-        self._num_classes = self.get_num_classes(train_x or [])
+        if classnames is None:
+            self._lab2cname, self._classnames = self.get_lab2cname(train_x or [])
+            self._num_classes = self.get_num_classes(train_x or [])
+        else:
+            self._lab2cname, self._classnames = dict(enumerate(classnames)), list(classnames)
+            self._num_classes = len(classnames)
 
     train_x = property(lambda self: self._train_x)
     train_u = property(lambda self: self._train_u)

@@ -1,0 +1,52 @@
+"""Images with equal content in two parts of a split."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from dassl.errors import InputError
+from datasets.checks import Parts, quoted, some
+from datasets.digests import content_digests, file_status
+
+TRAINED_ON = {"val": ("train",), "test": ("train", "val")}
+
+
+def check_duplicates(parts: Parts, image_dir: Path, action: str) -> None:
+    """Say which validation and test images have the content of an image that is trained or chosen on.
+
+    Args:
+        parts: the split.
+        image_dir: the folder that its paths are relative to.
+        action: "warn" prints a warning, "error" refuses the split, "allow" does nothing.
+
+    Raises:
+        InputError: there are such images, and `action` is "error"; or a file cannot be read.
+    """
+    if action == "allow":
+        return
+    contents = _contents(parts, image_dir)
+    found = []
+    for part, others in TRAINED_ON.items():
+        known = {contents[path]: path for other in others for path, _, _ in parts[other] if path in contents}
+        pairs = [(path, known[contents[path]]) for path, _, _ in parts[part] if contents.get(path) in known]
+        if pairs:
+            names = some(f"{quoted(path)} = {quoted(other)}" for path, other in pairs)
+            places = " or ".join(others)
+            found.append(f"{len(pairs):,} of {len(parts[part]):,} {part} images are also in {places}: {names}")
+    if not found:
+        return
+    message = f"images with equal content in two parts of the split: {'; '.join(found)}"
+    if action == "error":
+        raise InputError(f"{message}; remove them, or set DATASET.DUPLICATES to warn or allow")
+    print(f"warning: {message} (DATASET.DUPLICATES error refuses them, allow accepts them)")
+
+
+def _contents(parts: Parts, image_dir: Path) -> Mapping[str, str]:
+    """The digests of those images whose size occurs in two parts; others cannot be equal and are not read."""
+    sizes: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for part, entries in parts.items():
+        for path, _, _ in entries:
+            sizes[file_status(str(image_dir / path))[0]][part].append(path)
+    alike = [path for of_size in sizes.values() if len(of_size) > 1 for paths in of_size.values() for path in paths]
+    digests = content_digests(str(image_dir / path) for path in alike)
+    return {path: digests[str(image_dir / path)] for path in alike}

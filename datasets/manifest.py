@@ -1,0 +1,137 @@
+"""images.csv: a list of images with their classes, patients and parts, instead of class folders."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dassl.errors import InputError, unknown_name
+from datasets.checks import PARTS, Entry, is_text, path_problem, quoted
+
+FILE = "images.csv"
+REQUIRED = ("path", "label")
+HELP = "its first line names the columns: path, label and, where wanted, patient and part, separated by , or ;"
+Cells = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of images.csv: the cells of each line, by line number.
+
+    Attributes:
+        path: the file.
+        columns: the names of its columns.
+        rows: by line number, the cells by column.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: dict[int, Cells]
+
+    def classnames(self) -> tuple[str, ...]:
+        """The sorted class names, with spaces for underscores as for class folders."""
+        return tuple(sorted({row["label"].replace("_", " ") for row in self.rows.values()}))
+
+    def entries(self, classnames: Sequence[str]) -> list[Entry]:
+        """All images with the label and the name of their class, in the order of the lines.
+
+        Raises:
+            InputError: a label that is none of the classes; the message names the line.
+        """
+        labels = {_plain(name): label for label, name in enumerate(classnames)}
+        entries = []
+        for line, row in self.rows.items():
+            if (label := labels.get(_plain(row["label"]))) is None:
+                raise InputError(f"{self._line(line)}: {unknown_name('class', row['label'], classnames)}")
+            entries.append((row["path"], label, classnames[label]))
+        return entries
+
+    def parts(self, classnames: Sequence[str]) -> dict[str, list[Entry]] | None:
+        """The images of each part; None if the file has no parts.
+
+        Raises:
+            InputError: lines without a part, or with an unknown one.
+        """
+        given = {line: row.get("part", "") for line, row in self.rows.items()}
+        if not any(given.values()):
+            return None
+        parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
+        for (line, part), entry in zip(given.items(), self.entries(classnames), strict=True):
+            if part not in parts:
+                raise InputError(f"{self._line(line)}: part {quoted(part)} must be one of {', '.join(PARTS)}")
+            parts[part].append(entry)
+        return parts
+
+    def patients(self, column: str) -> dict[str, str]:
+        """The patient of each path, from a column.
+
+        Raises:
+            InputError: a line without one.
+        """
+        for line, row in self.rows.items():
+            if not row[column]:
+                raise InputError(f"{self._line(line)}: column {quoted(column)} is empty, and it names the patient")
+        return {row["path"]: row[column] for row in self.rows.values()}
+
+    def _line(self, line: int) -> str:
+        return f"'{self.path}', line {line}"
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read images.csv, which Excel may have written: with a byte order mark, with commas or semicolons.
+
+    Raises:
+        InputError: the file cannot be read or is not of this form; the message names the line.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' cannot be read ({error}); save it as CSV in UTF-8") from error
+    head = text.partition("\n")[0]
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in head and "," not in head else ",")
+    rows: dict[int, Cells] = {}
+    columns: tuple[str, ...] = ()
+    try:
+        for cells in lines:
+            cells = [cell.strip() for cell in cells]
+            if not any(cells):
+                continue
+            if not columns:
+                columns = _columns(path, cells)
+            elif len(cells) != len(columns):
+                raise InputError(f"'{path}', line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns")
+            else:
+                rows[lines.line_num] = dict(zip(columns, cells, strict=True))
+    except csv.Error as error:
+        raise InputError(f"'{path}', line {lines.line_num}: no valid CSV ({error}); {HELP}") from error
+    if not rows:
+        raise InputError(f"'{path}' lists no images; {HELP}")
+    _check(path, rows)
+    return Manifest(path, columns, rows)
+
+
+def _columns(path: Path, cells: list[str]) -> tuple[str, ...]:
+    names = tuple(cell.lower() for cell in cells)
+    missing = [name for name in REQUIRED if name not in names]
+    if missing:
+        raise InputError(f"'{path}' has no column {quoted(missing[0])}, but {', '.join(map(quoted, names))}; {HELP}")
+    if len(set(names)) < len(names):
+        raise InputError(f"'{path}' names a column twice: {', '.join(map(quoted, names))}; {HELP}")
+    return names
+
+
+def _check(path: Path, rows: dict[int, Cells]) -> None:
+    first: dict[str, int] = {}
+    for line, row in rows.items():
+        where = f"'{path}', line {line}"
+        if problem := path_problem(row["path"]):
+            raise InputError(f"{where}: path {quoted(row['path'])} {problem}")
+        if not row["label"] or not is_text(row["label"]):
+            raise InputError(f"{where}: label {quoted(row['label'])} is no class name")
+        if first.setdefault(row["path"], line) != line:
+            raise InputError(f"{where}: image {quoted(row['path'])} is in line {first[row['path']]} already")
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
