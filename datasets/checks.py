@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dassl.errors import InputError
+from dassl.errors import InputError, shown
 
 PARTS = ("train", "val", "test")
 Entry = tuple[str, int, str]  # path relative to the image folder, label, class name
@@ -14,14 +14,6 @@ Parts = Mapping[str, Sequence[Entry]]
 
 FORM = "'train', 'val' and 'test', each a list of [path, label, class name]"
 SHOWN = 3  # names in a message
-LONGEST = 120  # letters of a name in a message
-
-
-def quoted(name: object) -> str:
-    """A name for a message: in quotes, with escapes for letters that cannot be printed, and not too long."""
-    text = str(name) if isinstance(name, str) and name.isprintable() else ascii(name)
-    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-    return f"'{text}'" if isinstance(name, str) and name.isprintable() else text
 
 
 def some(names: Iterable[str]) -> str:
@@ -62,7 +54,7 @@ def parse_parts(content: Any, where: str) -> dict[str, list[Entry]]:
     if not isinstance(content, dict) or not all(isinstance(content.get(part), list) for part in PARTS):
         raise InputError(f"{where} must hold {FORM}; replace the file")
     wrong = [
-        f"entry {place} of {part} is {quoted(entry)}"
+        f"entry {place} of {part} is {shown(entry)}"
         for part in PARTS
         for place, entry in enumerate(content[part], start=1)
         if not _is_entry(entry)
@@ -107,7 +99,7 @@ def _bad_paths(parts: Parts) -> list[str]:
     for part in PARTS:
         for path, _, _ in parts[part]:
             if problem := path_problem(path):
-                reasons[problem].append(quoted(path))
+                reasons[problem].append(shown(path))
     return [f"{_count(paths, 'path')} {reason}: {some(paths)}" for reason, paths in reasons.items()]
 
 
@@ -122,11 +114,11 @@ def _repeated(parts: Parts) -> list[str]:
             continue
         in_parts, labels = dict.fromkeys(part for part, _ in found), dict.fromkeys(label for _, label in found)
         if len(in_parts) > 1:
-            kinds["in two parts"].append(f"{quoted(path)} ({', '.join(in_parts)})")
+            kinds["in two parts"].append(f"{shown(path)} ({', '.join(in_parts)})")
         elif len(labels) > 1:
-            kinds["under two labels"].append(f"{quoted(path)} ({', '.join(map(str, labels))})")
+            kinds["under two labels"].append(f"{shown(path)} ({', '.join(map(str, labels))})")
         else:
-            kinds["listed twice"].append(f"{quoted(path)} ({found[0][0]})")
+            kinds["listed twice"].append(f"{shown(path)} ({found[0][0]})")
     return [f"{_count(names, 'image')} {kind}: {some(names)}" for kind, names in kinds.items()]
 
 
@@ -138,12 +130,10 @@ def _contradicting_names(parts: Parts) -> list[str]:
             names[label].add(name)
             labels[name].add(label)
     wrong = [
-        f"label {label} is {' and '.join(map(quoted, sorted(of)))}"
-        for label, of in sorted(names.items())
-        if len(of) > 1
+        f"label {label} is {' and '.join(map(shown, sorted(of)))}" for label, of in sorted(names.items()) if len(of) > 1
     ]
     wrong += [
-        f"{quoted(name)} has labels {' and '.join(map(str, sorted(of)))}"
+        f"{shown(name)} has labels {' and '.join(map(str, sorted(of)))}"
         for name, of in sorted(labels.items())
         if len(of) > 1
     ]
@@ -162,7 +152,7 @@ def _missing_classes(parts: Parts) -> list[str]:
     for part in PARTS:
         absent = sorted(set().union(*names.values()) - names[part])
         if absent and (parts[part] or part != "val"):
-            problems.append(f"{part} has no images of {_count(absent, 'class')}: {some(map(quoted, absent))}")
+            problems.append(f"{part} has no images of {_count(absent, 'class')}: {some(map(shown, absent))}")
     return problems
 
 

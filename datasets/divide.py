@@ -31,7 +31,7 @@ def by_images(entries: Sequence[Entry]) -> Division:
     parts: Division = {part: [] for part in PARTS}
     for of_class in _by_class(entries).values():
         rng.shuffle(of_class)
-        train = max(1, round(TRAIN_SHARE * len(of_class)))
+        train = max(1, min(round(TRAIN_SHARE * len(of_class)), len(of_class) - 2))  # of 3 images, one for each part
         val = max(1, round(VAL_SHARE * len(of_class)))
         for part, chosen in zip(
             PARTS, (of_class[:train], of_class[train : train + val], of_class[train + val :]), strict=True

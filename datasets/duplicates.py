@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from dassl.errors import InputError
-from datasets.checks import Parts, quoted, some
+from dassl.errors import InputError, shown
+from datasets.checks import Parts, some
 from datasets.digests import content_digests, file_status
 
 TRAINED_ON = {"val": ("train",), "test": ("train", "val")}
@@ -30,7 +30,7 @@ def check_duplicates(parts: Parts, image_dir: Path, action: str) -> None:
         known = {contents[path]: path for other in others for path, _, _ in parts[other] if path in contents}
         pairs = [(path, known[contents[path]]) for path, _, _ in parts[part] if contents.get(path) in known]
         if pairs:
-            names = some(f"{quoted(path)} = {quoted(other)}" for path, other in pairs)
+            names = some(f"{shown(path)} = {shown(other)}" for path, other in pairs)
             places = " or ".join(others)
             found.append(f"{len(pairs):,} of {len(parts[part]):,} {part} images are also in {places}: {names}")
     if not found:

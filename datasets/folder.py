@@ -7,9 +7,9 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
-from dassl.errors import InputError
+from dassl.errors import InputError, shown
 from dassl.utils import listdir_nohidden, write_json
-from datasets.checks import is_text, quoted, some
+from datasets.checks import is_text, some
 from datasets.duplicates import check_duplicates
 from datasets.listing import images_below
 from datasets.manifest import FILE as MANIFEST
@@ -136,14 +136,14 @@ class FolderDataset(DatasetBase):
             first = next(file for file, _, _ in entries if file in {*missing})
             raise InputError(
                 f"{len(missing):,} of {len(entries):,} images of the split are missing in '{self.image_dir}'; "
-                f"the first is {quoted(first)}. {self.how_to_get()} To work with the images that are there, "
+                f"the first is {shown(first)}. {self.how_to_get()} To work with the images that are there, "
                 f"{self._subset_hint()}"
             )
         unused = [file for file in present if file not in listed]
         if unused:
             print(
                 f"note: {len(unused):,} of {len(present):,} images in '{self.image_dir}' are in no part of the split "
-                f"'{self._split_path}' and are not used: {some(map(quoted, unused))}"
+                f"'{self._split_path}' and are not used: {some(map(shown, unused))}"
             )
 
     def _subset_hint(self) -> str:
@@ -199,9 +199,9 @@ class Folder(FolderDataset):
                 "the data set 'Folder' needs DATASET.FOLDER; set it to the name of a folder in the data root"
             )
         if folder in (".", "..") or not is_text(folder) or {"/", "\\"} & set(folder):
-            raise InputError(f"DATASET.FOLDER is {quoted(folder)}; it must be the name of a folder in the data root")
-        if len({str(name).replace("_", " ") for name in classes}) < len(classes) or not all(classes):
-            raise InputError(f"DATASET.CLASSES is {list(classes)}; the names must be different texts")
+            raise InputError(f"DATASET.FOLDER is {shown(folder)}; it must be the name of a folder in the data root")
+        if len({name.replace("_", " ") for name in classes}) < len(classes):
+            raise InputError(f"DATASET.CLASSES is {list(classes)}; names must differ in more than _ for a space")
         self.folder, self.prompts, self.classes = folder, cfg.DATASET.PROMPTS, classes
         super().__init__(cfg)
 

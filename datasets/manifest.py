@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dassl.errors import InputError, unknown_name
-from datasets.checks import PARTS, Entry, is_text, path_problem, quoted
+from dassl.errors import InputError, shown, unknown_name
+from datasets.checks import PARTS, Entry, is_text, path_problem
 
 FILE = "images.csv"
 REQUIRED = ("path", "label")
@@ -31,7 +31,12 @@ class Manifest:
 
     def classnames(self) -> tuple[str, ...]:
         """The sorted class names, with spaces for underscores as for class folders."""
-        return tuple(sorted({row["label"].replace("_", " ") for row in self.rows.values()}))
+        return tuple(sorted({_plain(row["label"]) for row in self.rows.values()}))
+
+    def names_otherwise(self, entries: Sequence[Entry]) -> list[str]:
+        """The paths of those entries that the file does not list, or under another class."""
+        names = {row["path"]: _plain(row["label"]) for row in self.rows.values()}
+        return [path for path, _, name in entries if names.get(path) != _plain(name)]
 
     def entries(self, classnames: Sequence[str]) -> list[Entry]:
         """All images with the label and the name of their class, in the order of the lines.
@@ -59,7 +64,7 @@ class Manifest:
         parts: dict[str, list[Entry]] = {part: [] for part in PARTS}
         for (line, part), entry in zip(given.items(), self.entries(classnames), strict=True):
             if part not in parts:
-                raise InputError(f"{self._line(line)}: part {quoted(part)} must be one of {', '.join(PARTS)}")
+                raise InputError(f"{self._line(line)}: part {shown(part)} must be one of {', '.join(PARTS)}")
             parts[part].append(entry)
         return parts
 
@@ -71,7 +76,7 @@ class Manifest:
         """
         for line, row in self.rows.items():
             if not row[column]:
-                raise InputError(f"{self._line(line)}: column {quoted(column)} is empty, and it names the patient")
+                raise InputError(f"{self._line(line)}: column {shown(column)} is empty, and it names the patient")
         return {row["path"]: row[column] for row in self.rows.values()}
 
     def _line(self, line: int) -> str:
@@ -89,7 +94,8 @@ def read_manifest(path: Path) -> Manifest:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"'{path}' cannot be read ({error}); save it as CSV in UTF-8") from error
     head = text.partition("\n")[0]
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in head and "," not in head else ",")
+    delimiter = ";" if ";" in head and "," not in head else ","
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: dict[int, Cells] = {}
     columns: tuple[str, ...] = ()
     try:
@@ -115,9 +121,9 @@ def _columns(path: Path, cells: list[str]) -> tuple[str, ...]:
     names = tuple(cell.lower() for cell in cells)
     missing = [name for name in REQUIRED if name not in names]
     if missing:
-        raise InputError(f"'{path}' has no column {quoted(missing[0])}, but {', '.join(map(quoted, names))}; {HELP}")
+        raise InputError(f"'{path}' has no column {shown(missing[0])}, but {', '.join(map(shown, names))}; {HELP}")
     if len(set(names)) < len(names):
-        raise InputError(f"'{path}' names a column twice: {', '.join(map(quoted, names))}; {HELP}")
+        raise InputError(f"'{path}' names a column twice: {', '.join(map(shown, names))}; {HELP}")
     return names
 
 
@@ -126,11 +132,11 @@ def _check(path: Path, rows: dict[int, Cells]) -> None:
     for line, row in rows.items():
         where = f"'{path}', line {line}"
         if problem := path_problem(row["path"]):
-            raise InputError(f"{where}: path {quoted(row['path'])} {problem}")
+            raise InputError(f"{where}: path {shown(row['path'])} {problem}")
         if not row["label"] or not is_text(row["label"]):
-            raise InputError(f"{where}: label {quoted(row['label'])} is no class name")
+            raise InputError(f"{where}: label {shown(row['label'])} is no class name")
         if first.setdefault(row["path"], line) != line:
-            raise InputError(f"{where}: image {quoted(row['path'])} is in line {first[row['path']]} already")
+            raise InputError(f"{where}: image {shown(row['path'])} is in line {first[row['path']]} already")
 
 
 def _plain(name: str) -> str:

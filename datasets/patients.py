@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
-from dassl.errors import InputError
-from datasets.checks import PARTS, Entry, Parts, quoted, some
+from dassl.errors import InputError, shown
+from datasets.checks import PARTS, Entry, Parts, some
 
 
 def patients_by_path(paths: Iterable[str], pattern: str) -> dict[str, str]:
@@ -20,15 +20,15 @@ def patients_by_path(paths: Iterable[str], pattern: str) -> dict[str, str]:
         expression = re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise InputError(
-            f"DATASET.GROUP {quoted(pattern)} is neither a regular expression ({error}) nor a column of images.csv"
+            f"DATASET.GROUP {shown(pattern)} is neither a regular expression ({error}) nor a column of images.csv"
         ) from error
     found = {path: expression.search(path) for path in paths}
     patients = {path: match[min(1, expression.groups)] for path, match in found.items() if match}
     without = [path for path in found if not patients.get(path)]
     if without:
         raise InputError(
-            f"DATASET.GROUP {quoted(pattern)} finds no patient in {len(without):,} of {len(found):,} paths: "
-            f"{some(map(quoted, without))}; it is a column of images.csv, or a regular expression that matches the "
+            f"DATASET.GROUP {shown(pattern)} finds no patient in {len(without):,} of {len(found):,} paths: "
+            f"{some(map(shown, without))}; it is a column of images.csv, or a regular expression that matches the "
             "patient in every path relative to the image folder"
         )
     return patients
@@ -45,7 +45,7 @@ def check_patients(parts: Parts, patients: Mapping[str, str], where: str) -> Non
         for path, _, _ in parts[part]:
             found[patients[path]].setdefault(part, path)
     shared = [
-        f"patient {quoted(patient)} ({', '.join(f'{part}: {quoted(path)}' for part, path in of_patient.items())})"
+        f"patient {shown(patient)} ({', '.join(f'{part}: {shown(path)}' for part, path in of_patient.items())})"
         for patient, of_patient in found.items()
         if len(of_patient) > 1
     ]

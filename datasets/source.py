@@ -7,9 +7,9 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from dassl.errors import InputError
+from dassl.errors import InputError, shown
 from datasets import manifest
-from datasets.checks import Entry, quoted, some
+from datasets.checks import Entry, some
 from datasets.divide import by_patients, into_folds
 from datasets.manifest import Manifest, read_manifest
 from datasets.patients import patients_by_path
@@ -40,7 +40,7 @@ class Source:
         own: whether it is a user's own data, which may have images.csv and a cross-validation.
 
     Raises:
-        InputError: a cross-validation of other data, or FOLDS and FOLD that do not fit.
+        InputError: a cross-validation of other data.
     """
 
     def __init__(self, dataset_dir: Path, settings: CfgNode, own: bool):
@@ -50,11 +50,6 @@ class Source:
             raise InputError(
                 f"DATASET.FOLDS {self.folds} is for the data set Folder, your own images; '{dataset_dir.name}' has a "
                 "split that published results are for; set DATASET.FOLDS to 0"
-            )
-        if self.folds and not (self.folds >= 2 and 1 <= self.fold <= self.folds):
-            raise InputError(
-                f"DATASET.FOLDS {self.folds} and DATASET.FOLD {self.fold}: a cross-validation has 2 folds or more, and "
-                "the fold is one of 1 … FOLDS"
             )
 
     @cached_property
@@ -92,10 +87,10 @@ class Source:
             return self.manifest.path, checked_split(parts, f"'{self.manifest.path}'")
         split = read_split(plain) if plain else None
         if plain and split and not (self.group and split.origin == "generated"):
-            return plain, self._agreeing(split, plain, classnames)
+            return plain, self._agreeing(split, plain)
         variant = self._variant(self.fold)
         if variant and (path := split_file(self.dataset_dir, variant)):
-            return path, self._with_origin(self._agreeing(read_split(path), path, classnames))
+            return path, self._with_origin(self._agreeing(read_split(path), path))
         return None
 
     def make(self, classnames: Sequence[str]) -> tuple[Path, Split]:
@@ -149,16 +144,15 @@ class Source:
         divisions = into_folds(entries, self.folds, patients) if self.folds else [by_patients(entries, patients)]
         return [as_origin(checked_split(parts, f"'{self.image_dir}'"), "generated") for parts in divisions]
 
-    def _agreeing(self, split: Split, path: Path, classnames: Sequence[str]) -> Split:
-        """A stored split, after a check that images.csv, if there is one, has the same images under the same labels."""
+    def _agreeing(self, split: Split, path: Path) -> Split:
+        """A stored split, after a check that images.csv, if there is one, has its images under the same classes."""
         if self.manifest:
-            listed = set(self.manifest.entries(classnames or self.manifest.classnames()))
-            other = [quoted(entry[0]) for entry in split.entries() if entry not in listed]
+            other = self.manifest.names_otherwise(split.entries())
             if other:
                 raise InputError(
                     f"split file '{path}' has {len(other):,} images that '{self.manifest.path}' does not list under "
-                    f"the same label: {some(other)}; correct one of the files, or remove the split file to divide the "
-                    "images again"
+                    f"the same class: {some(map(shown, other))}; correct one of the files, or remove the split file to "
+                    "divide the images again"
                 )
         return split
 
