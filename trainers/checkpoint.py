@@ -3,13 +3,15 @@
 import json
 from collections.abc import Container
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from dassl.errors import InputError
 from dassl.utils import atomic_path, load_checkpoint
+
+if TYPE_CHECKING:
+    from trainers.method import Method
 
 FILE = "model.pth"
 STATE_FILE = "checkpoint.pth"
@@ -48,7 +50,7 @@ def find(directory: Path, epoch: int | None) -> Path:
     raise InputError(f"no checkpoint at {places}; name the run's folder with --model-dir")
 
 
-def load_into(module: nn.Module, path: Path, identity: dict[str, Any], epoch: int | None = None) -> dict[str, Any]:
+def load_into(module: "Method", path: Path, identity: dict[str, Any], epoch: int | None = None) -> dict[str, Any]:
     """Load a checkpoint into a module; returns what the file says about itself, for `compare`.
 
     Args:
@@ -65,9 +67,11 @@ def load_into(module: nn.Module, path: Path, identity: dict[str, Any], epoch: in
     if epoch is not None and stored.get("epoch", epoch) != epoch:
         raise InputError(f"checkpoint '{path}' is of epoch {stored['epoch']}, epoch {epoch} was asked for")
     weights = {k: v for k, v in stored.get("state_dict", {}).items() if not k.startswith(DERIVED_KEYS)}
-    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    weights = {_current_name(name, own): value for name, value in weights.items()}
+    names = frozenset(module.state_dict())
+    weights = {_current_name(name, names): value for name, value in weights.items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
+    module.expect(found)
+    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     if own != found:
         raise InputError(f"checkpoint '{path}' holds {found}, but the method has {own} with these settings")
     module.load_state_dict(weights)

@@ -174,6 +174,12 @@ class Method(nn.Module):
         """Called after the last epoch; returns whether it changed what was learned."""
         return False
 
+    def expect(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Called with the names and shapes of a checkpoint's tensors before they are loaded.
+
+        A method whose tensors have the size of the training images takes it from there if there are none.
+        """
+
     def training_state(self) -> dict[str, Any]:
         """What an interrupted run needs beside the `state_dict`: objects with a `state_dict` of their own, by name."""
         return {}

@@ -58,8 +58,16 @@ class TipAdapter(FrozenText):
         SEARCH_SCALE: float = setting(50.0, "upper end of the values that are tried", above=0.1)
 
     def build(self) -> None:
-        labels, classes = self.setup.labels.cpu(), len(self.classnames)
-        self.cache = Cache(labels, classes, self.backbone.embed_dim, self.trains_keys)
+        self.cache = self.empty_cache(self.setup.labels.cpu())
+
+    def empty_cache(self, labels: Tensor) -> Cache:
+        """A cache for training images with some labels (N,), before it is filled."""
+        return Cache(labels, len(self.classnames), self.backbone.embed_dim, self.trains_keys)
+
+    def expect(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        if len(self.setup.labels) == 0 and "cache.keys" in shapes:
+            labels = torch.zeros(shapes["cache.keys"][0], dtype=torch.long)
+            self.cache = self.empty_cache(labels).to(self.cache.keys.device)
 
     def logits(self, images: Tensor) -> Tensor:
         return super().logits(images) + self.cache(images)
