@@ -1,7 +1,6 @@
 """The checks of a split, whether it comes from a file, from images.csv or from class folders."""
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,8 @@ Entry = tuple[str, int, str]  # path relative to the image folder, label, class 
 Parts = Mapping[str, Sequence[Entry]]
 
 FORM = "'train', 'val' and 'test', each a list of [path, label, class name]"
+NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+DRIVE = re.compile("[A-Za-z]:")
 SHOWN = 3  # names in a message
 
 
@@ -35,14 +36,14 @@ def path_problem(path: str) -> str:
     if "\\" in path:
         return "has a backslash; folders are separated by /"
     parts = path.split("/")
-    if path.startswith("/") or re.match("[A-Za-z]:", path) or ".." in parts:
+    if path.startswith("/") or DRIVE.match(path) or ".." in parts:
         return "lies outside the image folder; paths are relative to it"
     return "has an empty part or '.'" if "" in parts or "." in parts else ""
 
 
 def is_text(text: str) -> bool:
     """Whether a text has no control characters and no surrogates, which stand for bytes that are not UTF-8."""
-    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text)
+    return not NO_TEXT.search(text)
 
 
 def parse_parts(content: Any, where: str) -> dict[str, list[Entry]]:

@@ -43,10 +43,12 @@ def check_duplicates(parts: Parts, image_dir: Path, action: str) -> None:
 
 def _contents(parts: Parts, image_dir: Path) -> Mapping[str, str]:
     """The digests of those images whose size occurs in two parts; others cannot be equal and are not read."""
-    sizes: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    files = {path: f"{image_dir}/{path}" for entries in parts.values() for path, _, _ in entries}
+    size = {path: file_status(file)[0] for path, file in files.items()}
+    parts_of_size: dict[int, set[str]] = defaultdict(set)
     for part, entries in parts.items():
         for path, _, _ in entries:
-            sizes[file_status(str(image_dir / path))[0]][part].append(path)
-    alike = [path for of_size in sizes.values() if len(of_size) > 1 for paths in of_size.values() for path in paths]
-    digests = content_digests(str(image_dir / path) for path in alike)
-    return {path: digests[str(image_dir / path)] for path in alike}
+            parts_of_size[size[path]].add(part)
+    alike = [path for path in files if len(parts_of_size[size[path]]) > 1]
+    digests = content_digests(files[path] for path in alike)
+    return {path: digests[files[path]] for path in alike}

@@ -8,6 +8,7 @@ import random
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 
@@ -92,10 +93,14 @@ def read_split(path: Path) -> Split:
     """
     where = f"split file '{path}'"
     try:
-        content = orjson.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except (OSError, ValueError) as error:
+        return _split_of_text(path.read_bytes(), where)
+    except (OSError, orjson.JSONDecodeError) as error:
         raise InputError(f"{where} cannot be read ({error}); it must hold {FORM}; replace the file") from error
-    return checked_split(parse_parts(content, where), where)
+
+
+@lru_cache(maxsize=8)  # the runs of a stack read the same file
+def _split_of_text(text: bytes, where: str) -> Split:
+    return checked_split(parse_parts(orjson.loads(text.removeprefix(b"\xef\xbb\xbf")), where), where)
 
 
 def write_split(split: Split, path: Path) -> None:
