@@ -15,7 +15,7 @@ from datasets.listing import images_below
 from datasets.manifest import FILE as MANIFEST
 from datasets.patients import check_patients
 from datasets.source import Source
-from datasets.splits import Split, check_class_folders, checked_split, derived_folder, few_shot, subsample
+from datasets.splits import Split, check_class_folders, checked_split, derived_folder, few_shot, split_file, subsample
 
 HUB_DATASET = "TahaKoleilat/BiomedCoOp"
 
@@ -88,6 +88,8 @@ class FolderDataset(DatasetBase):
 
     def _find_split(self) -> Split:
         """Return the split that there is; if there is none, make one from the images and save it."""
+        if self.source.folds and (given := split_file(self.dataset_dir)):
+            print(f"note: DATASET.FOLDS divides all images, so '{given}' is not read")
         if stored := self.source.stored(self.classes):
             path, split = stored
             self._check_classes(split, path)
@@ -159,8 +161,7 @@ class FolderDataset(DatasetBase):
     def _few_shot(self, shots: int, seed: int) -> tuple[list, list]:
         """Draw the few-shot subset, and save it with paths relative to the image folder."""
         train, val = few_shot(self.split, shots, seed, self._patients)
-        by = "" if self._patients is None else "_by-patients"
-        name = f"split_fewshot/{shots}shots_seed{seed}_{self.split.digest()}{by}.json"
+        name = f"split_fewshot/{shots}shots_seed{seed}_{self.split.digest()}{self.source.by}.json"
         path = derived_folder(self.dataset_dir) / name
         if not path.is_file():
             write_json({"train": train, "val": val}, str(path))

@@ -168,7 +168,10 @@ class Source:
     def _path(self, fold: int) -> Path:
         return derived_folder(self.dataset_dir) / split_name(self.dataset_dir, self._variant(fold))
 
+    @cached_property
+    def by(self) -> str:
+        """What the names of derived files add where patients are named, so that files of other groups stay apart."""
+        return f"_by-{hashlib.sha256(self.group.encode()).hexdigest()[:8]}" if self.group else ""
+
     def _variant(self, fold: int) -> str:
-        """What the name of a generated split file adds, so that files of other patients or folds stay apart."""
-        by = f"_by-{hashlib.sha256(self.group.encode()).hexdigest()[:8]}" if self.group else ""
-        return by + (f"_fold{fold}of{self.folds}" if self.folds else "")
+        return self.by + (f"_fold{fold}of{self.folds}" if self.folds else "")

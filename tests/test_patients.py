@@ -152,7 +152,8 @@ def test_draws_without_patients_are_unchanged_and_those_with_them_are_stored_apa
     split = Split(entries, entries, entries, "custom")
     assert few_shot(split, 2, 1) == few_shot(split, 2, 1, None)
     names = [path.name for path in (tmp_path / "Mine" / "split_fewshot").iterdir()]
-    assert names == [f"4shots_seed1_{by_patients_.split.digest()}_by-patients.json"]
+    assert names == [f"4shots_seed1_{by_patients_.split.digest()}{by_patients_.source.by}.json"]
+    assert by_patients_.source.by.startswith("_by-")
 
 
 @pytest.mark.parametrize("opts", [(), BY_NAME])

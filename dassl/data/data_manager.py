@@ -162,7 +162,8 @@ class DataManager:
         def loader(
             source: list[Datum] | None, part: CfgNode, tfm: Transform | None, is_train: bool
         ) -> DataLoader | None:
-            if not source and source is not dataset.train_x:  # a loader without batches serves tests of a trained model
+            # An empty list of training images has a loader without batches: it serves tests of a trained model.
+            if source is None or (not source and source is not dataset.train_x):
                 return None
             return build_data_loader(cfg, part.SAMPLER, source, part.BATCH_SIZE, tfm, is_train, dataset_wrapper)
 
