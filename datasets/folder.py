@@ -131,17 +131,16 @@ class FolderDataset(DatasetBase):
 
     def _check_files(self) -> None:
         """Raise an InputError if images of the split are missing; say which images are in no part of it."""
-        entries, present = self.split.entries(), dict.fromkeys(self._present())
-        listed = {file for file, _, _ in entries}
-        missing = [file for file in listed - present.keys() if not (self.image_dir / file).is_file()]
+        entries, present = self.split.entries(), set(self._present())
+        listed = [file for file, _, _ in entries]
+        missing = [file for file in listed if file not in present and not (self.image_dir / file).is_file()]
         if missing:
-            first = next(file for file, _, _ in entries if file in {*missing})
             raise InputError(
                 f"{len(missing):,} of {len(entries):,} images of the split are missing in '{self.image_dir}'; "
-                f"the first is {shown(first)}. {self.how_to_get()} To work with the images that are there, "
+                f"the first is {shown(missing[0])}. {self.how_to_get()} To work with the images that are there, "
                 f"{self._subset_hint()}"
             )
-        unused = [file for file in present if file not in listed]
+        unused = sorted(present - set(listed))
         if unused:
             print(
                 f"note: {len(unused):,} of {len(present):,} images in '{self.image_dir}' are in no part of the split "
