@@ -6,6 +6,8 @@ import random
 import pytest
 
 import datasets.patients as module
+from configs import Choice, build_cfg
+from dassl.data.datasets import build_dataset
 from dassl.errors import InputError
 from datasets.divide import by_patients, into_folds
 from datasets.patients import draw_of_patients, patients_by_path
@@ -194,12 +196,9 @@ def test_too_many_folds_are_refused(tmp_path):
     assert not list((tmp_path / "Mine").glob("split_*"))
 
 
-def test_the_projects_data_sets_have_no_folds(tmp_path, phantom_root):
-    from configs import Choice, build_cfg
-    from dassl.data.datasets import build_dataset
-
-    cfg = build_cfg(Choice("ZeroShot", root=str(phantom_root), opts=["DATASET.FOLDS", "3"]))
-    with pytest.raises(InputError, match=r"DATASET.FOLDS 3 is for the data set Folder.*'Phantom' has a split"):
+def test_the_projects_data_sets_have_no_folds(tmp_path):
+    cfg = build_cfg(Choice("ZeroShot", dataset="btmri", root=str(tmp_path), opts=["DATASET.FOLDS", "3"]))
+    with pytest.raises(InputError, match=r"DATASET.FOLDS 3 is for the data set Folder.*'BTMRI' has a split"):
         build_dataset(cfg)
 
 
