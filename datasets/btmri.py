@@ -12,6 +12,15 @@ class BTMRI(FolderDataset):
     folder = "BTMRI"
     prompts = "btmri"
     drive_id = "1_lJLZRUmczqZqoN-dNqkAzGzmi4ONoU5"
+    archive_size = "112 MB"
+    source = "https://www.kaggle.com/datasets/masoudnickparvar/brain-tumor-mri-dataset"
+    other_folders = {
+        "glioma": "glioma tumor",
+        "meningioma": "meningioma tumor",
+        "pituitary": "pituitary tumor",
+        "notumor": "normal brain",
+        "no_tumor": "normal brain",
+    }
     in_paper = True
     classes = (
         "glioma tumor",

@@ -12,6 +12,13 @@ class BUSI(FolderDataset):
     folder = "BUSI"
     prompts = "busi"
     drive_id = "1hB5M7wcAUTV9EtiYrijACoQ36R6VmQaa"
+    archive_size = "193 MB"
+    source = "https://www.kaggle.com/datasets/aryashah2k/breast-ultrasound-images-dataset"
+    other_folders = {
+        "benign": "benign tumor",
+        "malignant": "malignant tumor",
+        "normal": "normal scan",
+    }
     in_paper = True
     classes = (
         "benign tumor",

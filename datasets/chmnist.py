@@ -12,6 +12,18 @@ class CHMNIST(FolderDataset):
     folder = "CHMNIST"
     prompts = "chmnist"
     drive_id = "1tyQiYQmqAGNaY4SCK_8U5vEbbaa1AD-g"
+    archive_size = "251 MB"
+    source = "https://www.kaggle.com/datasets/kmader/colorectal-histology-mnist"
+    other_folders = {
+        "01_TUMOR": "tumour epithelium",
+        "02_STROMA": "simple stroma",
+        "03_COMPLEX": "complex stroma",
+        "04_LYMPHO": "immune cells",
+        "05_DEBRIS": "debris",
+        "06_MUCOSA": "normal mucosal glands",
+        "07_ADIPOSE": "adipose tissue",
+        "08_EMPTY": "empty background",
+    }
     in_paper = True
     classes = (
         "adipose tissue",

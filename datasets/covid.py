@@ -12,6 +12,14 @@ class COVID_19(FolderDataset):
     folder = "COVID_19"
     prompts = "covid"
     drive_id = "1zMLN5q5e_tmH-deSZQiY4Xq0M1EqCrML"
+    archive_size = "779 MB"
+    source = "https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database"
+    other_folders = {
+        "COVID": "covid lungs",
+        "Lung_Opacity": "lung opacity lungs",
+        "Viral Pneumonia": "viral pneumonia lungs",
+        "Normal": "normal lungs",
+    }
     in_paper = True
     classes = (
         "covid lungs",

@@ -12,6 +12,14 @@ class CTKidney(FolderDataset):
     folder = "CTKidney"
     prompts = "ctkidney"
     drive_id = "1PBZ299k--mZL8JU7nhC1Wy8yEmlqmVDh"
+    archive_size = "1.63 GB"
+    source = "https://www.kaggle.com/datasets/nazmul0087/ct-kidney-dataset-normal-cyst-tumor-and-stone"
+    other_folders = {
+        "Cyst": "cyst kidney",
+        "Stone": "kidney stone",
+        "Tumor": "kidney tumor",
+        "Normal": "normal kidney",
+    }
     in_paper = True
     classes = (
         "cyst kidney",

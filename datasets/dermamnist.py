@@ -12,6 +12,9 @@ class DermaMNIST(FolderDataset):
     folder = "DermaMNIST"
     prompts = "dermamnist"
     drive_id = "1Jxd1-DWljunRDZ8fY80dl5zUMefriQXt"
+    archive_size = "675 MB"
+    licence = "CC BY-NC 4.0"
+    source = "https://medmnist.com"
     in_paper = True
     classes = (
         "actinic keratosis",

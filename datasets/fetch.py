@@ -1,56 +1,200 @@
-"""Download data sets: python -m datasets.fetch btmri busi --root DATA"""
+"""Download data sets: python -m datasets.fetch btmri busi --root DATA; "all" stands for all, --list shows them.
+
+An archive that lies in the data root already, as ROOT/BTMRI.zip, is used instead of a download, and never deleted.
+"""
 
 import argparse
+import contextlib
+import os
+import shutil
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tabulate import tabulate
 
 import datasets  # noqa: F401 - registers the data sets
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.data.datasets.download import download, unpack
-from dassl.errors import exit_code, unknown_name
+from dassl.data.datasets.archive import ArchiveError, unpack
+from dassl.errors import InputError, exit_code, unknown_name
+from dassl.utils import write_json
 from datasets.folder import HUB_DATASET, FolderDataset
+from datasets.layout import arrange, what_is_missing
+from datasets.sources import Sources, drive_link
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+RECORD = "archive.json"  # in the folder of a data set: the archive that it came from
+Dataset = type[FolderDataset]
 
 
-def fetch(name: str, root: Path) -> None:
-    """Download and unpack a data set, unless its folder exists. The archive is deleted after unpacking."""
+def available() -> dict[str, Dataset]:
+    """Return the data sets with an archive, by name."""
     classes = [DATASET_REGISTRY.get(registered) for registered in DATASET_REGISTRY.registered_names()]
-    by_name = {cls.prompts: cls for cls in classes if issubclass(cls, FolderDataset) and cls.drive_id}
-    if name not in by_name:
-        raise unknown_name("dataset", name, by_name)
-    dataset = by_name[name]
-    if (root / dataset.folder / dataset.folder).is_dir():
-        print(f"{name}: '{root / dataset.folder}' exists already")
+    return {cls.prompts: cls for cls in classes if issubclass(cls, FolderDataset) and cls.drive_id}
+
+
+def fetch(dataset: Dataset, root: Path, sources: Sources) -> None:
+    """Download and unpack a data set, unless it is there.
+
+    It is unpacked beside its place, checked, and moved there in one step, so that its folder is never half full. An
+    archive that this program downloaded is deleted after that.
+
+    Raises:
+        InputError: there is an incomplete folder, no archive could be had, or the archive is damaged, unsafe or of
+            another data set.
+    """
+    target = root / dataset.folder
+    if _is_there(dataset, target):
         return
     root.mkdir(parents=True, exist_ok=True)
-    archive = root / f"{dataset.folder}.zip"
-    if not _download_from_hub(archive.name, root):
-        download(f"https://drive.google.com/uc?id={dataset.drive_id}", str(archive), from_gdrive=True)
-    unpack(str(archive), str(root))
-    archive.unlink()
+    with _work_folder(root, dataset.folder) as work:
+        if _is_there(dataset, target):  # another process may have fetched it
+            return
+        archive = next(
+            (root / f"{dataset.folder}{s}" for s in SUFFIXES if (root / f"{dataset.folder}{s}").exists()), None
+        )
+        by_hand = archive is not None
+        if archive is None:
+            archive = work / f"{dataset.folder}.zip"
+        else:
+            print(f"{dataset.prompts}: using '{archive}'")
+        origin = "a file in the data root"
+        if not by_hand and not archive.is_file():
+            origin = sources.download(dataset, work)
+        try:
+            _install(dataset, archive, origin, work / "unpacked", target)
+        except ArchiveError as error:
+            if by_hand:
+                raise
+            kept = archive.with_name(f"{archive.name}.damaged")
+            os.replace(archive, kept)
+            raise InputError(f"{error} (the next run does that; kept as '{kept}')") from error
+        print(f"{dataset.prompts}: unpacked into '{target}'")
+        shutil.rmtree(work, ignore_errors=True)
 
 
-def _download_from_hub(name: str, root: Path) -> bool:
-    """Download an archive from the Hugging Face data set that mirrors all archives; return whether it succeeded."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        hf_hub_download(HUB_DATASET, name, repo_type="dataset", local_dir=root)
-    except (OSError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        print(f"{name}: the download from Hugging Face failed ({type(error).__name__}); trying Google Drive")
+def _is_there(dataset: Dataset, target: Path) -> bool:
+    """Return whether a data set is there; raise an InputError if a part of it is."""
+    if not os.path.lexists(target):
         return False
+    missing = what_is_missing(target, dataset)
+    if missing:
+        raise InputError(
+            f"'{target}' exists, but is not complete: {missing}. Nothing in it was changed; move it away, or put the "
+            "missing files into it, and run the same command again"
+        )
+    print(f"{dataset.prompts}: '{target}' exists already")
     return True
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="+", help="data sets, as in configs/datasets/")
-    parser.add_argument("--root", type=Path, default=Path("data"), help="the data root (default: data)")
-    args = parser.parse_args()
+def _install(dataset: Dataset, archive: Path, unpacked: Path, target: Path) -> None:
+    """Unpack an archive, check its content and move it to its place."""
+    import pooch
 
-    def work() -> None:
-        for name in args.names:
-            fetch(name, args.root)
+    sha256 = pooch.file_hash(str(archive), alg="sha256")
+    known = f"as published: {dataset.sha256}" if dataset.sha256 else "the published one is not known"
+    print(f"{dataset.prompts}: SHA-256 of '{archive}': {sha256} ({known})")
+    if dataset.sha256 and sha256 != dataset.sha256:
+        raise ArchiveError(f"archive '{archive}' has another SHA-256 than the published one; download it again")
+    unpacked.mkdir()
+    try:
+        unpack(archive, unpacked / "content")
+        try:
+            folder = arrange(unpacked / "content", dataset)
+        except InputError as error:
+            raise InputError(f"archive '{archive}' cannot be used: {error}; replace it") from error
+        write_json({"archive": archive.name, "size": archive.stat().st_size, "sha256": sha256}, str(folder / RECORD))
+        os.replace(folder, target)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _work_folder(root: Path, name: str) -> Iterator[Path]:
+    """Lock the folder in which a data set is downloaded and unpacked; what a killed process unpacked there is deleted.
+
+    The kernel holds the lock, and frees that of a killed process. A partial download stays, to be resumed.
+
+    Raises:
+        InputError: another process holds the lock.
+    """
+    work, lock = root / f".fetch-{name}", FileLock(root / f".fetch-{name}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise InputError(f"another process fetches '{name}' into '{root}'; wait until it ends") from None
+    except NotImplementedError:
+        print(f"no locks on the file system of '{root}': let no second process fetch '{name}'")
+    try:
+        shutil.rmtree(work / "unpacked", ignore_errors=True)
+        work.mkdir(exist_ok=True)
+        yield work
+    finally:
+        with contextlib.suppress(OSError):  # it holds a download
+            work.rmdir()
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def remove_leftovers(root: Path, known: Iterable[Dataset]) -> None:
+    """Delete what killed processes unpacked, for all data sets that no process works on."""
+    for dataset in known:
+        if (root / f".fetch-{dataset.folder}" / "unpacked").is_dir():
+            with contextlib.suppress(InputError, OSError), _work_folder(root, dataset.folder):
+                pass
+
+
+def listing(known: dict[str, Dataset]) -> str:
+    """Return a table of the data sets: archive, size, checksum, licence and where the images come from."""
+    rows = [
+        (name, f"{cls.folder}.zip", *(value or "unknown" for value in (cls.archive_size, cls.licence, cls.sha256)))
+        for name, cls in sorted(known.items())
+    ]
+    lines = tabulate(rows, ["name", "archive", "size", "licence", "SHA-256"], disable_numparse=True)
+    origins = "\n".join(f"{n}: {c.source or 'unknown'}; archive: {drive_link(c)}" for n, c in sorted(known.items()))
+    mirror = f"All archives are also in the Hugging Face data set {HUB_DATASET}."
+    return f"{lines}\n\nThe images come from:\n{origins}\n\n{mirror}"
+
+
+def fetch_all(names: Iterable[str], root: Path) -> int:
+    """Fetch data sets, go on after a failure, and return the exit code: 2 if one failed."""
+    known = available()
+    names = [*dict.fromkeys(other for name in names for other in (sorted(known) if name == "all" else [name]))]
+    for name in names:
+        if name not in known:
+            raise unknown_name("dataset", name, [*known, "all"])
+    with contextlib.suppress(RuntimeError):  # no home folder: the path stays as it is
+        root = root.expanduser()
+    if root.exists() and not root.is_dir():
+        raise InputError(f"the data root '{root}' is no folder; name a folder with --root")
+    remove_leftovers(root, known.values())
+    sources, failed = Sources(), {}
+    for name in names:
+        try:
+            fetch(known[name], root, sources)
+        except (InputError, OSError) as error:  # an OSError: the file system refuses what the program must do there
+            failed[name] = str(error)
+    if failed:
+        print(f"error: {len(failed)} of {len(names)} data sets could not be fetched:", file=sys.stderr)
+        for name, reason in failed.items():
+            print(f"  {name}: {reason}", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="data sets, as in configs/datasets/, or 'all'")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="the data root (default: data)")
+    parser.add_argument("--list", action="store_true", help="show the data sets with sizes, sources and licences")
+    args = parser.parse_args()
+    if not args.names and not args.list:
+        parser.error("name data sets, or 'all'; --list shows them")
+
+    def work() -> int:
+        if args.list:
+            print(listing(available()))
+        return fetch_all(args.names, args.root)
 
     return exit_code(work, "run the same command again to continue")
 

@@ -28,6 +28,8 @@ class FolderDataset(DatasetBase):
         classes: class names in label order.
         prompts: name of the file in prompts/.
         drive_id: Google Drive id of the archive; "" for none.
+        archive_size, sha256, licence, source: what is known of the archive and of the images in it, "" for unknown.
+        other_folders: the class names of class folders with other names, as in the source's own archive.
         in_paper: whether this is one of the data sets in the Biomed-DPT paper.
         own: whether these are a user's own images.
     """
@@ -37,6 +39,8 @@ class FolderDataset(DatasetBase):
     classes: tuple[str, ...] = ()
     prompts = ""
     drive_id = ""
+    archive_size = sha256 = licence = source = ""
+    other_folders: dict[str, str] = {}
     in_paper = False
     own = False
     _patients: dict[str, str] | None = None

@@ -12,6 +12,15 @@ class KneeXray(FolderDataset):
     folder = "KneeXray"
     prompts = "kneexray"
     drive_id = "1DBVraYJmxy2UcQ_nGLYvTB2reITOm453"
+    archive_size = "181 MB"
+    source = "https://www.kaggle.com/datasets/shashwatwork/knee-osteoarthritis-dataset-with-severity"
+    other_folders = {
+        "0": "healthy knee",
+        "1": "doubtful osteoarthritis",
+        "2": "minimal osteoarthritis",
+        "3": "moderate osteoarthritis",
+        "4": "severe osteoarthritis",
+    }
     in_paper = True
     classes = (
         "healthy knee",

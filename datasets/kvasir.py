@@ -12,6 +12,7 @@ class Kvasir(FolderDataset):
     folder = "Kvasir"
     prompts = "kvasir"
     drive_id = "1T_cqnNIjmGazNeg6gziarvCNWGsFEkRi"
+    source = "https://www.kaggle.com/datasets/abdallahwagih/kvasir-dataset-for-classification-and-segmentation"
     in_paper = True
     classes = (
         "dyed lifted polyps",

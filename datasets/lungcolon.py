@@ -12,6 +12,14 @@ class LungColon(FolderDataset):
     folder = "LungColon"
     prompts = "lungcolon"
     drive_id = "1YIu5fqMXgyemisiL1L1HCvES2nVpCtun"
+    source = "https://www.kaggle.com/datasets/andrewmvd/lung-and-colon-cancer-histopathological-images"
+    other_folders = {
+        "colon_aca": "colon adenocarcinoma",
+        "colon_n": "colon benign tissue",
+        "lung_aca": "lung adenocarcinoma",
+        "lung_n": "lung benign tissue",
+        "lung_scc": "lung squamous cell carcinoma",
+    }
     in_paper = True
     classes = (
         "colon adenocarcinoma",

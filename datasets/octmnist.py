@@ -12,6 +12,8 @@ class OCTMNIST(FolderDataset):
     folder = "OCTMNIST"
     prompts = "octmnist"
     drive_id = "1mYZNWxbPxnnVvcwHQYybA8gdMzQAoOem"
+    licence = "CC BY 4.0"
+    source = "https://medmnist.com"
     in_paper = True
     classes = (
         "choroidal neovascularization",

@@ -12,6 +12,10 @@ class RETINA(FolderDataset):
     folder = "RETINA"
     prompts = "retina"
     drive_id = "18U-Gc22h5QryomNNzY4r4Qfrq52yf5EO"
+    source = "https://www.kaggle.com/datasets/gunavenkatdoddi/eye-diseases-classification"
+    other_folders = {
+        "normal": "normal retina",
+    }
     in_paper = True
     classes = (
         "diabetic retinopathy",

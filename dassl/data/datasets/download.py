@@ -1,50 +1,57 @@
-"""Download archives and unpack them safely."""
+"""Download files, with pooch or from Google Drive with gdown."""
 
-import shutil
-import tarfile
-import urllib.request
-import zipfile
+import os
+import tempfile
 from pathlib import Path
 
+from dassl.data.datasets.archive import unpack
 from dassl.errors import InputError
-from dassl.utils import atomic_path
+
+__all__ = ["download", "unpack"]
+TIMEOUT = 30  # seconds without an answer of the server
 
 
-def download(url: str, dst: str, from_gdrive: bool = False) -> None:
-    """Download a file. Links to Google Drive are downloaded by gdown, which resumes and shows progress.
+def download(url: str, dst: str, from_gdrive: bool = False, sha256: str | None = None) -> None:
+    """Download a file; it appears at `dst` when it is complete, in place of a file of this name.
 
-    Raises:
-        InputError: the download from Google Drive failed.
-    """
-    if from_gdrive:
-        import gdown
-
-        try:
-            gdown.download(url=url, output=dst, quiet=False, resume=True)
-        except (OSError, gdown.exceptions.DownloadError, gdown.exceptions.FileURLRetrievalError) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise InputError(f"'{url}' could not be downloaded ({reason}); download it by hand to '{dst}'") from error
-        return
-    with atomic_path(dst) as temporary, urllib.request.urlopen(url) as source, open(temporary, "wb") as target:
-        shutil.copyfileobj(source, target)
-
-
-def unpack(archive: str, folder: str) -> None:
-    """Unpack a .zip or .tar(.gz) archive into a folder.
+    Args:
+        from_gdrive: whether the link is one to Google Drive, which gdown downloads; gdown resumes a partial download.
+        sha256: the expected checksum; None for unknown.
 
     Raises:
-        InputError: the archive has members outside the folder, or it cannot be unpacked safely.
+        InputError: the download failed, or the file has another checksum.
     """
-    path, root = Path(archive), Path(folder).resolve()
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as file:
-            for name in file.namelist():
-                if not (root / name).resolve().is_relative_to(root):
-                    raise InputError(f"archive '{archive}' has a member outside its folder: '{name}'; do not use it")
-            file.extractall(root)
-        return
+    import pooch
+    from pooch.utils import get_logger
+
     try:
-        with tarfile.open(path) as file:
-            file.extractall(root, filter="data")
-    except tarfile.TarError as error:
-        raise InputError(f"archive '{archive}' cannot be unpacked safely: {error}") from error
+        if from_gdrive:
+            from_google_drive(url, dst)
+            if sha256 and pooch.file_hash(dst, alg="sha256") != sha256:
+                raise ValueError(f"the SHA-256 is not {sha256}")
+            return
+        get_logger().setLevel("WARNING")
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=Path(dst).parent) as folder:
+            name = Path(dst).name
+            files = pooch.create(folder, base_url="", registry={name: sha256}, urls={name: url}, retry_if_failed=1)
+            downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=2**16, timeout=TIMEOUT)
+            os.replace(files.fetch(name, downloader=downloader), dst)
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors, pooch's ValueErrors
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise InputError(f"'{url}' could not be downloaded ({reason}); download it by hand to '{dst}'") from error
+
+
+def from_google_drive(url: str, dst: str) -> None:
+    """Download a file with gdown.
+
+    Raises:
+        OSError: the download failed.
+    """
+    import gdown
+
+    try:
+        gdown.download(url=url, output=dst, quiet=False, resume=True, timeout=TIMEOUT)
+    except (gdown.exceptions.DownloadError, gdown.exceptions.FileURLRetrievalError) as error:
+        raise OSError(str(error).strip().splitlines()[0]) from error
+    if not Path(dst).is_file():
+        raise OSError("Google Drive sent nothing")
