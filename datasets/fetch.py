@@ -5,6 +5,7 @@ An archive that lies in the data root already, as ROOT/BTMRI.zip, is used instea
 
 import argparse
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -45,33 +46,34 @@ def fetch(dataset: Dataset, root: Path, sources: Sources) -> None:
             another data set.
     """
     target = root / dataset.folder
-    if _is_there(dataset, target):
+    there = _is_there(dataset, target)
+    if there and not (root / f".fetch-{dataset.folder}").is_dir():
         return
     root.mkdir(parents=True, exist_ok=True)
     with _work_folder(root, dataset.folder) as work:
-        if _is_there(dataset, target):  # another process may have fetched it
-            return
-        archive = next(
-            (root / f"{dataset.folder}{s}" for s in SUFFIXES if (root / f"{dataset.folder}{s}").exists()), None
-        )
-        by_hand = archive is not None
-        if archive is None:
-            archive = work / f"{dataset.folder}.zip"
-        else:
-            print(f"{dataset.prompts}: using '{archive}'")
-        origin = "a file in the data root"
-        if not by_hand and not archive.is_file():
-            origin = sources.download(dataset, work)
-        try:
-            _install(dataset, archive, origin, work / "unpacked", target)
-        except ArchiveError as error:
-            if by_hand:
-                raise
-            kept = archive.with_name(f"{archive.name}.damaged")
-            os.replace(archive, kept)
-            raise InputError(f"{error} (the next run does that; kept as '{kept}')") from error
-        print(f"{dataset.prompts}: unpacked into '{target}'")
+        if not there and not _is_there(dataset, target):  # another process may have fetched it
+            _obtain(dataset, root, work, sources)
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _obtain(dataset: Dataset, root: Path, work: Path, sources: Sources) -> None:
+    """Install a data set from an archive in the data root or, if there is none, from a downloaded one."""
+    own = [path for suffix in SUFFIXES if (path := root / f"{dataset.folder}{suffix}").exists()]
+    archive = own[0] if own else work / f"{dataset.folder}.zip"
+    if own and not archive.is_file():
+        raise InputError(f"'{archive}' is no regular file; move it away")
+    if not archive.is_file():
+        source = sources.download(dataset, work)
+        print(f"{dataset.prompts}: downloaded {archive.name} from {source}")
+    try:
+        _install(dataset, archive, work / "unpacked", root / dataset.folder)
+    except ArchiveError as error:
+        if own:
+            raise
+        kept = archive.with_name(f"{archive.name}.damaged")
+        os.replace(archive, kept)
+        raise InputError(f"{error} (the next run does that; this copy is kept as '{kept}')") from error
+    print(f"{dataset.prompts}: unpacked into '{root / dataset.folder}'")
 
 
 def _is_there(dataset: Dataset, target: Path) -> bool:
@@ -124,7 +126,9 @@ def _work_folder(root: Path, name: str) -> Iterator[Path]:
         lock.acquire(blocking=False)
     except Timeout:
         raise InputError(f"another process fetches '{name}' into '{root}'; wait until it ends") from None
-    except NotImplementedError:
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
         print(f"no locks on the file system of '{root}': let no second process fetch '{name}'")
     try:
         shutil.rmtree(work / "unpacked", ignore_errors=True)

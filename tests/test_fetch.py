@@ -1,65 +1,419 @@
 """Downloading data sets, with local files in place of the network."""
 
+import hashlib
+import json
+import os
+import shutil
+import signal
 import sys
-import zipfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from filelock import FileLock
 
-from datasets import fetch
+from dassl.data.datasets.download import download
+from dassl.errors import InputError
+from datasets import fetch, sources
+from datasets.busi import BUSI
+from tests.archives import LUNG_IMAGES, OFFICIAL, make_zip
+
+connection_problem = sources.connection_problem  # the tests replace it
+SPLIT = {
+    "train": [["benign_tumor/a.png", 0, "benign tumor"]],
+    "val": [["malignant_tumor/b.png", 1, "malignant tumor"]],
+    "test": [["normal_scan/c.png", 2, "normal scan"]],
+}
 
 
 @pytest.fixture
-def archive(tmp_path):
-    path = tmp_path / "server" / "BUSI.zip"
-    path.parent.mkdir()
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("BUSI/BUSI/normal_scan/a.png", "pixels")
+def root(tmp_path):
+    path = tmp_path / "data"
+    path.mkdir()
     return path
 
 
-def run(monkeypatch, *words):
-    monkeypatch.setattr(sys, "argv", ["fetch", *map(str, words)])
-    return fetch.main()
-
-
-def test_archive_from_the_hub_is_downloaded_and_unpacked_once(archive, tmp_path, monkeypatch, capsys):
-    requests = []
+@pytest.fixture(autouse=True)
+def network(tmp_path, monkeypatch):
+    """No network; archives of `served` can be downloaded from the hub."""
+    served, requests = tmp_path / "served", []
+    served.mkdir()
 
     def hub(repository, name, repo_type, local_dir):
-        requests.append((repository, name, repo_type))
-        (local_dir / name).write_bytes(archive.read_bytes())
+        requests.append(name)
+        assert (repository, repo_type) == ("TahaKoleilat/BiomedCoOp", "dataset")
+        if not (served / name).is_file():
+            raise FileNotFoundError("no such archive")
+        (local_dir / ".cache").mkdir(exist_ok=True)
+        shutil.copy(served / name, local_dir / name)
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
-    for _ in range(2):
-        assert run(monkeypatch, "busi", "--root", tmp_path / "data") == 0
-    assert requests == [("TahaKoleilat/BiomedCoOp", "BUSI.zip", "dataset")]
-    assert (tmp_path / "data/BUSI/BUSI/normal_scan/a.png").read_text() == "pixels"
-    assert not (tmp_path / "data/BUSI.zip").exists()
-    assert "exists already" in capsys.readouterr().out
-
-
-def test_google_drive_is_used_if_the_hub_fails(archive, tmp_path, monkeypatch):
-    def drive(url, output, quiet, resume):
-        assert url.endswith("1hB5M7wcAUTV9EtiYrijACoQ36R6VmQaa")
-        with open(output, "wb") as file:
-            file.write(archive.read_bytes())
-
-    def hub(*_, **__):
+    def drive(*_, **__):
+        requests.append("drive")
         raise ConnectionError("no network")
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(sources, "connection_problem", lambda server: "")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
     monkeypatch.setattr("gdown.download", drive)
-    assert run(monkeypatch, "busi", "--root", tmp_path / "data") == 0
-    assert (tmp_path / "data/BUSI/BUSI/normal_scan/a.png").is_file()
+    return requests
 
 
-def test_failed_downloads_and_unknown_names_exit_with_2(tmp_path, monkeypatch, capsys):
-    def fail(*_, **__):
-        raise ConnectionError("no network")
+@pytest.fixture
+def run(root, monkeypatch, capsys):
+    def _run(*words):
+        monkeypatch.setattr(sys, "argv", ["fetch", *words, "--root", str(root)])
+        code = fetch.main()
+        return code, capsys.readouterr()
 
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
-    monkeypatch.setattr("gdown.download", fail)
-    assert run(monkeypatch, "busi", "--root", tmp_path) == 2
-    assert "could not be downloaded (ConnectionError: no network); download it by hand to" in capsys.readouterr().err
-    assert run(monkeypatch, "bussi", "--root", tmp_path) == 2
-    assert "Did you mean 'busi'" in capsys.readouterr().err
+    return _run
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_archive_from_the_hub_is_downloaded_and_unpacked_once(root, tmp_path, network, run):
+    archive = make_zip(tmp_path / "served/BUSI.zip", OFFICIAL | {"BUSI/split_BUSI.json": json.dumps(SPLIT)})
+    code, printed = run("busi")
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert code == 0
+    assert f"{sha256} (the published one is not known)" in printed.out
+    assert (root / "BUSI/BUSI/normal_scan/c.png").read_text() == "pixels"
+    assert json.loads((root / "BUSI/archive.json").read_text()) == {
+        "archive": "BUSI.zip",
+        "size": archive.stat().st_size,
+        "sha256": sha256,
+    }
+    assert names(root) == ["BUSI"]  # neither the archive nor a temporary folder
+    code, printed = run("busi")
+    assert (code, network) == (0, ["BUSI.zip"])
+    assert "exists already" in printed.out
+
+
+def test_google_drive_is_used_if_the_hub_fails(root, tmp_path, network, run, monkeypatch):
+    archive = make_zip(tmp_path / "other.zip", OFFICIAL)
+
+    def drive(url, output, **_):
+        assert url.endswith("1hB5M7wcAUTV9EtiYrijACoQ36R6VmQaa")
+        shutil.copy(archive, output)
+
+    monkeypatch.setattr("gdown.download", drive)
+    code, printed = run("busi")
+    assert code == 0
+    assert "from Google Drive" in printed.out
+    assert (root / "BUSI/BUSI/benign_tumor/a.png").is_file()
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar", "tar.gz"])
+def test_archive_brought_by_hand_is_used_and_stays(root, network, run, suffix):
+    archive = make_zip(root / "BUSI.zip", OFFICIAL)
+    if suffix != "zip":
+        shutil.unpack_archive(archive, root / "content")
+        archive.unlink()
+        made = shutil.make_archive(str(root / "BUSI"), {"tar": "tar", "tar.gz": "gztar"}[suffix], root / "content")
+        assert made == str(root / f"BUSI.{suffix}")
+        shutil.rmtree(root / "content")
+    assert run("busi")[0] == 0
+    assert names(root) == ["BUSI", f"BUSI.{suffix}"]
+    assert network == []
+
+
+def test_every_named_data_set_is_tried_and_failures_are_summed_up(root, network, run):
+    make_zip(root / "BUSI.zip", OFFICIAL)
+    code, printed = run("btmri", "busi", "retina", "busi")
+    assert code == 2
+    assert (root / "BUSI/BUSI").is_dir()
+    assert "error: 2 of 3 data sets could not be fetched:\n  btmri: BTMRI.zip could not be downloaded" in printed.err
+    assert "retina: RETINA.zip could not be downloaded" in printed.err
+    assert "drive.google.com/file/d/18U-Gc22h5QryomNNzY4r4Qfrq52yf5EO/view, put it into the data root" in printed.err
+
+
+def test_all_stands_for_all_data_sets_with_an_archive(network, run):
+    code, printed = run("all")
+    assert code == 2
+    assert "11 of 11 data sets could not be fetched" in printed.err
+    assert len(network) == 22
+
+
+def test_unknown_names_are_refused_before_any_download(network, run):
+    code, printed = run("busi", "bussi")
+    assert (code, network) == (2, [])
+    assert "Did you mean 'busi'" in printed.err
+
+
+def test_a_server_that_cannot_be_reached_is_asked_once(network, run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sources, "connection_problem", lambda server: asked.append(server) or "cannot be reached")
+    code, printed = run("btmri", "busi", "retina")
+    assert (code, network) == (2, [])
+    assert asked == ["https://huggingface.co", "https://drive.google.com"]
+    assert printed.err.count("cannot be reached; cannot be reached") == 3
+
+
+def test_a_closed_port_is_a_connection_problem():
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+    assert connection_problem(url) == f"'{url}' cannot be reached (ConnectionError)"
+
+
+def test_offline_mode_asks_no_server(root, network, run, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    make_zip(root / "BUSI.zip", OFFICIAL)
+    code, printed = run("btmri", "busi")
+    assert (code, network) == (2, [])
+    assert "btmri: HF_HUB_OFFLINE forbids downloads; with a browser, get BTMRI.zip from" in printed.err
+    assert (root / "BUSI/BUSI").is_dir()
+
+
+def test_the_list_shows_what_is_known(run):
+    code, printed = run("--list")
+    lines = {line.split()[0]: line for line in printed.out.splitlines() if line}
+    assert code == 0
+    assert "112 MB" in printed.out
+    assert "octmnist    OCTMNIST.zip    unknown  CC BY 4.0     unknown" in printed.out
+    assert {*lines} >= {*fetch.available()}
+    assert "busi: https://www.kaggle.com/datasets/aryashah2k/breast-ultrasound-images-dataset; archive" in printed.out
+
+
+def test_no_names_are_an_error_of_usage(run):
+    with pytest.raises(SystemExit) as stopped:
+        run()
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"BUSI/benign_tumor/a.png": "pixels"}, "the class folders 'malignant_tumor', 'normal_scan' are missing or"),
+        ({}, "it has no folder 'BUSI' with the class folders"),
+        (
+            {"BUSI/benign_tumor/a.png": "pixels", "split_BUSI.json": json.dumps(SPLIT)},
+            "2 of 3 images of its split file are missing: 'malignant_tumor/b.png', 'normal_scan/c.png'",
+        ),
+        ({"BUSI/benign_tumor/a.png": "pixels", "split_BUSI.json": "["}, "split_BUSI.json"),
+    ],
+)
+def test_an_incomplete_folder_is_named_and_left_alone(root, network, run, files, message):
+    make_zip(root / "BUSI.zip", OFFICIAL)
+    (root / "BUSI").mkdir()
+    for name, text in files.items():
+        (root / "BUSI" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "BUSI" / name).write_text(text)
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    code, printed = run("busi")
+    assert (code, network) == (2, [])
+    assert "BUSI' exists, but is not complete: " in printed.err
+    assert message in printed.err
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_a_download_that_is_no_archive_is_kept_aside_and_downloaded_again(root, tmp_path, network, run):
+    (tmp_path / "served/BUSI.zip").write_text("<!DOCTYPE html><title>Google Drive - Quota exceeded</title>")
+    code, printed = run("busi")
+    assert code == 2
+    assert "BUSI.zip' is a web page, not an archive" in printed.err
+    assert names(root / ".fetch-BUSI") == [".cache", "BUSI.zip.damaged"]
+    make_zip(tmp_path / "served/BUSI.zip", OFFICIAL)
+    assert run("busi")[0] == 0
+    assert names(root) == ["BUSI"]
+
+
+def test_a_downloaded_archive_of_another_data_set_is_not_deleted(root, tmp_path, network, run):
+    make_zip(tmp_path / "served/BUSI.zip", {"RETINA/RETINA/glaucoma/a.png": "pixels"})
+    for _ in range(2):
+        code, printed = run("busi")
+        assert code == 2
+        assert "cannot be used: its layout is not known: found 'RETINA/' at the top" in printed.err
+        assert names(root) == [".fetch-BUSI"]
+    assert network == ["BUSI.zip"]
+
+
+def test_a_known_checksum_is_compared(root, tmp_path, run, monkeypatch):
+    archive = make_zip(tmp_path / "served/BUSI.zip", OFFICIAL)
+    monkeypatch.setattr(BUSI, "sha256", "0" * 64)
+    code, printed = run("busi")
+    assert code == 2
+    assert "BUSI.zip' has another SHA-256 than the published one" in printed.err
+    assert not (root / "BUSI").exists()
+    monkeypatch.setattr(BUSI, "sha256", hashlib.sha256(archive.read_bytes()).hexdigest())
+    assert run("busi")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "out"),
+    [
+        ("busi", {k.removeprefix("BUSI/"): v for k, v in OFFICIAL.items()}, "'BUSI/benign_tumor' as 'benign_tumor'"),
+        ("busi", {f"archive/{k}": v for k, v in OFFICIAL.items()}, "took 'archive/BUSI/BUSI/benign_tumor' as"),
+        ("busi", {k.removeprefix("BUSI/BUSI/"): v for k, v in OFFICIAL.items()}, "took 'benign_tumor' as"),
+        ("busi", {k.replace("_", " ").title(): v for k, v in OFFICIAL.items()}, "Benign Tumor' as 'benign_tumor'"),
+        (
+            "busi",
+            {
+                "Dataset_BUSI_with_GT/benign/a.png": "pixels",
+                "Dataset_BUSI_with_GT/benign/a_mask.png": "mask",
+                "Dataset_BUSI_with_GT/benign/a_mask_1.png": "mask",
+                "Dataset_BUSI_with_GT/malignant/b.png": "pixels",
+                "Dataset_BUSI_with_GT/normal/c.png": "pixels",
+            },
+            "left out 2 masks; it has no split_BUSI.json, so a seeded split is made on first use",
+        ),
+        (
+            "lungcolon",
+            {f"lung_colon_image_set/{k}": v for k, v in LUNG_IMAGES.items()},
+            "took 'lung_colon_image_set/colon_image_sets/colon_aca' as 'colon_adenocarcinoma'",
+        ),
+        (
+            "covid",
+            {
+                f"COVID-19_Radiography_Dataset/{name}/{part}/a.png": "pixels"
+                for name in ("COVID", "Lung_Opacity", "Viral Pneumonia", "Normal")
+                for part in ("images", "masks")
+            },
+            "COVID/images' as 'covid_lungs'",
+        ),
+    ],
+)
+def test_other_layouts_are_mapped(root, run, name, files, out):
+    dataset = fetch.available()[name]
+    make_zip(root / f"{dataset.folder}.zip", files)
+    code, printed = run(name)
+    assert code == 0, printed.err
+    assert out in printed.out
+    folders = {name.replace(" ", "_") for name in dataset.classes}
+    assert {*names(root / dataset.folder / dataset.folder)} == folders
+    for folder in folders:
+        assert len(names(root / dataset.folder / dataset.folder / folder)) == 1
+
+
+def test_a_split_file_is_found_in_another_layout(root, run):
+    files = {k.removeprefix("BUSI/"): v for k, v in OFFICIAL.items()} | {"split_BUSI.json": json.dumps(SPLIT)}
+    make_zip(root / "BUSI.zip", files)
+    assert run("busi")[0] == 0
+    assert json.loads((root / "BUSI/split_BUSI.json").read_text()) == SPLIT
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {f"{part}/{name}/a.png": "x" for part in ("Training", "Testing") for name in ("benign", "malignant")},
+            "several folders for one class: 'Testing/benign', 'Training/benign'",
+        ),
+        ({"BUSI/BUSI/benign_tumor/a.png": "x"}, "more than one, for 'malignant tumor', 'normal scan'"),
+        (OFFICIAL | {"BUSI/split_BUSI.json": json.dumps(SPLIT | {"test": [["x/y.png", 2, "normal scan"]]})}, "1 of 3"),
+        ({"readme.txt": "hello"}, "found 'readme.txt' at the top and the folders nothing; needed is one folder"),
+    ],
+)
+def test_archives_without_the_data_set_say_what_is_needed(root, run, files, message):
+    make_zip(root / "BUSI.zip", files)
+    code, printed = run("busi")
+    assert code == 2
+    assert "BUSI.zip' cannot be used: " in printed.err
+    assert message in printed.err
+    assert len(printed.err.splitlines()) == 2
+    assert names(root) == ["BUSI.zip"]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_stopped_fetch_leaves_no_data_set_and_goes_on_later(root, tmp_path, network, run, monkeypatch, stop, by_hand):
+    make_zip((root if by_hand else tmp_path / "served") / "BUSI.zip", OFFICIAL)
+
+    def stopped(path, member, source, target):
+        target.write(b"pix")
+        raise stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dassl.data.datasets.archive._copy", stopped)
+        code, printed = run("busi")
+    assert code == (130 if stop is KeyboardInterrupt else 2)
+    assert ("run the same command again" if code == 130 else "No space left on device") in printed.err
+    assert names(root) == ["BUSI.zip"] if by_hand else [".fetch-BUSI"]
+    assert not list(root.rglob("*.png"))
+    assert run("busi")[0] == 0
+    assert names(root) == (["BUSI", "BUSI.zip"] if by_hand else ["BUSI"])
+    assert network == ([] if by_hand else ["BUSI.zip"])  # the complete download was kept
+
+
+@pytest.mark.parametrize("place", ["dassl.data.datasets.archive._copy", "datasets.fetch.os.replace"])
+def test_what_a_killed_fetch_leaves_is_removed_by_the_next(root, run, monkeypatch, place):
+    make_zip(root / "BUSI.zip", OFFICIAL)
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(place, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        run("busi")
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert not (root / "BUSI").exists()
+    assert (root / ".fetch-BUSI/unpacked").is_dir()
+    assert run("btmri")[0] == 2  # the fetch of another data set removes it too
+    assert names(root) == ["BUSI.zip"]
+    assert run("busi")[0] == 0
+
+
+def test_a_killed_fetch_that_had_moved_the_data_set_leaves_its_download_no_longer(root, tmp_path, run):
+    make_zip(tmp_path / "served/BUSI.zip", OFFICIAL)
+    assert run("busi")[0] == 0
+    (root / ".fetch-BUSI").mkdir()
+    (root / ".fetch-BUSI/BUSI.zip").touch()
+    assert run("busi")[0] == 0
+    assert names(root) == ["BUSI"]
+
+
+def test_the_folder_of_another_process_is_left_alone(root, run):
+    make_zip(root / "BUSI.zip", OFFICIAL)
+    (root / ".fetch-BUSI/unpacked").mkdir(parents=True)
+    with FileLock(root / ".fetch-BUSI.lock"):
+        code, printed = run("busi")
+        assert code == 2
+        assert "another process fetches 'BUSI'" in printed.err
+        assert (root / ".fetch-BUSI/unpacked").is_dir()
+        assert not (root / "BUSI").exists()
+
+
+def test_a_data_root_that_is_a_file_is_refused(root, run):
+    shutil.rmtree(root)
+    root.touch()
+    code, printed = run("busi")
+    assert code == 2
+    assert "is no folder; name a folder with --root" in printed.err
+
+
+class Archive(BaseHTTPRequestHandler):
+    """Serves 5 bytes; under /short it promises more than it sends."""
+
+    def do_GET(self):
+        self.send_response(404 if "absent" in self.path else 200)
+        self.send_header("Content-Length", "9" if "short" in self.path else "5")
+        self.end_headers()
+        self.wfile.write(b"bytes")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # pooch waits before it tries again
+    with ThreadingHTTPServer(("127.0.0.1", 0), Archive) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_plain_downloads_appear_when_they_are_complete(server, tmp_path):
+    target = tmp_path / "file.bin"
+    target.write_text("old")
+    for path, sha256, message in [
+        ("short", None, "IncompleteRead"),
+        ("absent", None, "404"),
+        ("file", "0" * 64, "hash"),
+    ]:
+        with pytest.raises(InputError, match=rf"/{path}' could not be downloaded.*{message}.*download it by hand to"):
+            download(f"{server}/{path}", str(target), sha256=sha256)
+        assert target.read_text() == "old"
+    download(f"{server}/file", str(target), sha256=hashlib.sha256(b"bytes").hexdigest())
+    assert target.read_text() == "bytes"
+    assert not list(tmp_path.glob(".download-*"))
