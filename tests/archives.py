@@ -7,12 +7,10 @@ OFFICIAL = {
     "BUSI/BUSI/malignant_tumor/b.png": "pixels",
     "BUSI/BUSI/normal_scan/c.png": "pixels",
 }
-LUNG_IMAGES = {
-    "colon_image_sets/colon_aca/a.jpeg": "pixels",
-    "colon_image_sets/colon_n/a.jpeg": "pixels",
-    "lung_image_sets/lung_aca/a.jpeg": "pixels",
-    "lung_image_sets/lung_n/a.jpeg": "pixels",
-    "lung_image_sets/lung_scc/a.jpeg": "pixels",
+SPLIT = {
+    "train": [["benign_tumor/a.png", 0, "benign tumor"]],
+    "val": [["malignant_tumor/b.png", 1, "malignant tumor"]],
+    "test": [["normal_scan/c.png", 2, "normal scan"]],
 }
 
 

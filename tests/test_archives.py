@@ -1,16 +1,20 @@
-"""Unpacking archives: what is damaged or unsafe is refused by name, and nothing leaves the folder."""
+"""Downloading files and unpacking archives: what is damaged or unsafe is refused by name, and nothing leaves the folder."""
 
+import hashlib
 import io
 import os
 import shutil
 import stat
 import tarfile
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from dassl.data.datasets import archive as archives
 from dassl.data.datasets.archive import ArchiveError, unpack
+from dassl.data.datasets.download import download
 from dassl.errors import InputError
 from tests.archives import OFFICIAL, make_zip
 
@@ -58,9 +62,9 @@ BAD = {
     "other byte": (lambda path: changed(path, lambda data: data.replace(b"pixels", b"pixelx")), "Bad CRC-32"),
     "encrypted": (lambda path: changed(path, encrypted), "is encrypted"),
     "no members": (lambda path: make_zip(path, {}), "holds no files"),
-    "parent": (lambda path: zip_of(path, entry("a/../../x.png")), "'a/../../x.png' lies outside the folder"),
-    "absolute": (lambda path: zip_of(path, entry("/tmp/x.png")), "'/tmp/x.png' lies outside the folder"),
-    "drive": (lambda path: zip_of(path, entry("C:/x.png")), "lies outside the folder"),
+    "parent": (lambda path: zip_of(path, entry("a/../../x.png")), "'a/../../x.png' lies outside its folder"),
+    "absolute": (lambda path: zip_of(path, entry("/tmp/x.png")), "'/tmp/x.png' lies outside its folder"),
+    "drive": (lambda path: zip_of(path, entry("C:/x.png")), "lies outside its folder"),
     "backslash": (lambda path: zip_of(path, entry("..\\x.png")), "has a backslash"),
     "line break": (lambda path: zip_of(path, entry("a\nb.png")), "'a\\nb.png' has a backslash or a control character"),
     "long name": (lambda path: zip_of(path, entry("x" * 256)), "too long for file systems"),
@@ -109,8 +113,8 @@ def tar_of(path, mode="w", **words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ({"name": "../x"}, "lies outside the folder"),
-        ({"name": "/tmp/x"}, "lies outside the folder"),
+        ({"name": "../x"}, "lies outside its folder"),
+        ({"name": "/tmp/x"}, "lies outside its folder"),
         ({"type": tarfile.SYMTYPE, "linkname": "good.png"}, "is a link or a device"),
         ({"type": tarfile.LNKTYPE, "linkname": "good.png"}, "is a link or a device"),
         ({"type": tarfile.FIFOTYPE}, "is a link or a device"),
@@ -204,3 +208,43 @@ def test_dassl_style_download_unpacks_beside_the_archive(tmp_path, monkeypatch):
     DatasetBase.download_data(None, "https://drive.google.com/uc?id=1", str(tmp_path / "new/a.zip"))
     assert (tmp_path / "new/images/a.png").read_text() == "pixels"
     assert (tmp_path / "new/a.zip").is_file()
+
+
+class Archive(BaseHTTPRequestHandler):
+    """Serves 5 bytes; under /short it promises more than it sends."""
+
+    def do_GET(self):
+        self.send_response(404 if "absent" in self.path else 200)
+        self.send_header("Content-Length", "9" if "short" in self.path else "5")
+        self.end_headers()
+        self.wfile.write(b"bytes")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)  # pooch waits before it tries again
+    with ThreadingHTTPServer(("127.0.0.1", 0), Archive) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_plain_downloads_appear_when_they_are_complete(server, tmp_path):
+    target = tmp_path / "file.bin"
+    target.write_text("old")
+    for path, sha256, message in [
+        ("short", None, "IncompleteRead"),
+        ("absent", None, "404"),
+        ("file", "0" * 64, "hash"),
+    ]:
+        with pytest.raises(InputError, match=rf"/{path}' could not be downloaded.*{message}.*download it by hand to"):
+            download(f"{server}/{path}", str(target), sha256=sha256)
+        assert target.read_text() == "old"
+    download(f"{server}/file", str(target), sha256=hashlib.sha256(b"bytes").hexdigest())
+    assert target.read_text() == "bytes"
+    assert not list(tmp_path.glob(".download-*"))

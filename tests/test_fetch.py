@@ -6,24 +6,16 @@ import os
 import shutil
 import signal
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from filelock import FileLock
 
-from dassl.data.datasets.download import download
-from dassl.errors import InputError
 from datasets import fetch, sources
 from datasets.busi import BUSI
-from tests.archives import LUNG_IMAGES, OFFICIAL, make_zip
+from tests.archives import OFFICIAL, SPLIT, make_zip
 
 connection_problem = sources.connection_problem  # the tests replace it
-SPLIT = {
-    "train": [["benign_tumor/a.png", 0, "benign tumor"]],
-    "val": [["malignant_tumor/b.png", 1, "malignant tumor"]],
-    "test": [["normal_scan/c.png", 2, "normal scan"]],
-}
 
 
 @pytest.fixture
@@ -239,81 +231,6 @@ def test_a_known_checksum_is_compared(root, tmp_path, run, monkeypatch):
     assert run("busi")[0] == 0
 
 
-@pytest.mark.parametrize(
-    ("name", "files", "out"),
-    [
-        ("busi", {k.removeprefix("BUSI/"): v for k, v in OFFICIAL.items()}, "'BUSI/benign_tumor' as 'benign_tumor'"),
-        ("busi", {f"archive/{k}": v for k, v in OFFICIAL.items()}, "took 'archive/BUSI/BUSI/benign_tumor' as"),
-        ("busi", {k.removeprefix("BUSI/BUSI/"): v for k, v in OFFICIAL.items()}, "took 'benign_tumor' as"),
-        ("busi", {k.replace("_", " ").title(): v for k, v in OFFICIAL.items()}, "Benign Tumor' as 'benign_tumor'"),
-        (
-            "busi",
-            {
-                "Dataset_BUSI_with_GT/benign/a.png": "pixels",
-                "Dataset_BUSI_with_GT/benign/a_mask.png": "mask",
-                "Dataset_BUSI_with_GT/benign/a_mask_1.png": "mask",
-                "Dataset_BUSI_with_GT/malignant/b.png": "pixels",
-                "Dataset_BUSI_with_GT/normal/c.png": "pixels",
-            },
-            "left out 2 masks; it has no split_BUSI.json, so a seeded split is made on first use",
-        ),
-        (
-            "lungcolon",
-            {f"lung_colon_image_set/{k}": v for k, v in LUNG_IMAGES.items()},
-            "took 'lung_colon_image_set/colon_image_sets/colon_aca' as 'colon_adenocarcinoma'",
-        ),
-        (
-            "covid",
-            {
-                f"COVID-19_Radiography_Dataset/{name}/{part}/a.png": "pixels"
-                for name in ("COVID", "Lung_Opacity", "Viral Pneumonia", "Normal")
-                for part in ("images", "masks")
-            },
-            "COVID/images' as 'covid_lungs'",
-        ),
-    ],
-)
-def test_other_layouts_are_mapped(root, run, name, files, out):
-    dataset = fetch.available()[name]
-    make_zip(root / f"{dataset.folder}.zip", files)
-    code, printed = run(name)
-    assert code == 0, printed.err
-    assert out in printed.out
-    folders = {name.replace(" ", "_") for name in dataset.classes}
-    assert {*names(root / dataset.folder / dataset.folder)} == folders
-    for folder in folders:
-        assert len(names(root / dataset.folder / dataset.folder / folder)) == 1
-
-
-def test_a_split_file_is_found_in_another_layout(root, run):
-    files = {k.removeprefix("BUSI/"): v for k, v in OFFICIAL.items()} | {"split_BUSI.json": json.dumps(SPLIT)}
-    make_zip(root / "BUSI.zip", files)
-    assert run("busi")[0] == 0
-    assert json.loads((root / "BUSI/split_BUSI.json").read_text()) == SPLIT
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (
-            {f"{part}/{name}/a.png": "x" for part in ("Training", "Testing") for name in ("benign", "malignant")},
-            "several folders for one class: 'Testing/benign', 'Training/benign'",
-        ),
-        ({"BUSI/BUSI/benign_tumor/a.png": "x"}, "more than one, for 'malignant tumor', 'normal scan'"),
-        (OFFICIAL | {"BUSI/split_BUSI.json": json.dumps(SPLIT | {"test": [["x/y.png", 2, "normal scan"]]})}, "1 of 3"),
-        ({"readme.txt": "hello"}, "found 'readme.txt' at the top and the folders nothing; needed is one folder"),
-    ],
-)
-def test_archives_without_the_data_set_say_what_is_needed(root, run, files, message):
-    make_zip(root / "BUSI.zip", files)
-    code, printed = run("busi")
-    assert code == 2
-    assert "BUSI.zip' cannot be used: " in printed.err
-    assert message in printed.err
-    assert len(printed.err.splitlines()) == 2
-    assert names(root) == ["BUSI.zip"]
-
-
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_a_stopped_fetch_leaves_no_data_set_and_goes_on_later(root, tmp_path, network, run, monkeypatch, stop, by_hand):
@@ -377,43 +294,3 @@ def test_a_data_root_that_is_a_file_is_refused(root, run):
     code, printed = run("busi")
     assert code == 2
     assert "is no folder; name a folder with --root" in printed.err
-
-
-class Archive(BaseHTTPRequestHandler):
-    """Serves 5 bytes; under /short it promises more than it sends."""
-
-    def do_GET(self):
-        self.send_response(404 if "absent" in self.path else 200)
-        self.send_header("Content-Length", "9" if "short" in self.path else "5")
-        self.end_headers()
-        self.wfile.write(b"bytes")
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda _: None)  # pooch waits before it tries again
-    with ThreadingHTTPServer(("127.0.0.1", 0), Archive) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-def test_plain_downloads_appear_when_they_are_complete(server, tmp_path):
-    target = tmp_path / "file.bin"
-    target.write_text("old")
-    for path, sha256, message in [
-        ("short", None, "IncompleteRead"),
-        ("absent", None, "404"),
-        ("file", "0" * 64, "hash"),
-    ]:
-        with pytest.raises(InputError, match=rf"/{path}' could not be downloaded.*{message}.*download it by hand to"):
-            download(f"{server}/{path}", str(target), sha256=sha256)
-        assert target.read_text() == "old"
-    download(f"{server}/file", str(target), sha256=hashlib.sha256(b"bytes").hexdigest())
-    assert target.read_text() == "bytes"
-    assert not list(tmp_path.glob(".download-*"))

@@ -23,7 +23,7 @@ BLOCK = 4096  # what a file system adds to a file at most, in its usual block si
 # What the readers of archives raise for damaged content.
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
-    *(OSError, EOFError, ValueError, RuntimeError, OverflowError, MemoryError),
+    *(OSError, EOFError, ValueError, LookupError, RuntimeError, OverflowError, MemoryError),
 )
 
 
@@ -122,7 +122,7 @@ def _tar_members(file: tarfile.TarFile, root: Path) -> Iterator[_Member]:
             try:
                 tarfile.data_filter(info, str(root))
             except tarfile.FilterError as error:
-                problem = f"lies outside the folder or is unsafe ({type(error).__name__})"
+                problem = f"lies outside its folder or is unsafe ({type(error).__name__})"
         yield _Member(info.name, info.size, info.isdir(), problem, info)
     file.fileobj.seek(file.offset)  # type: ignore[union-attr]  # an archive that was opened for reading has a file
     if len(file.fileobj.read(512)) < 512:  # type: ignore[union-attr]  # the block of zeros that ends an archive
@@ -164,7 +164,7 @@ def _name_problem(name: str) -> str:
     """Return why a name is unsafe on some system; "" if it is safe on all."""
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or name[1:2] == ":":
-        return "lies outside the folder"
+        return "lies outside its folder"
     if "\\" in name or any(ord(character) < 32 for character in name):
         return "has a backslash or a control character in its name"
     if any(len(os.fsencode(part)) > 255 for part in parts) or len(os.fsencode(name)) > 3000:
