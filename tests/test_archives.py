@@ -1,4 +1,4 @@
-"""Downloading files and unpacking archives: what is damaged or unsafe is refused by name, and nothing leaves the folder."""
+"""Downloading files and unpacking archives: what is damaged or unsafe is refused, and nothing leaves the folder."""
 
 import hashlib
 import io
