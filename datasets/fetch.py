@@ -22,7 +22,7 @@ from dassl.errors import InputError, exit_code, unknown_name
 from dassl.utils import write_json
 from datasets.folder import HUB_DATASET, FolderDataset
 from datasets.layout import arrange, what_is_missing
-from datasets.sources import Sources, drive_link
+from datasets.sources import Sources, drive_link, recorded_sha256
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 RECORD = "archive.json"  # in the folder of a data set: the archive that it came from
@@ -95,10 +95,11 @@ def _install(dataset: Dataset, archive: Path, unpacked: Path, target: Path) -> N
     import pooch
 
     sha256 = pooch.file_hash(str(archive), alg="sha256")
-    known = f"as published: {dataset.sha256}" if dataset.sha256 else "the published one is not known"
+    expected = dataset.sha256 or recorded_sha256(archive)
+    if expected not in ("", sha256):
+        raise ArchiveError(f"archive '{archive}' has the SHA-256 {sha256}, not {expected}; download it again")
+    known = "as published" if expected else "the published one is not known"
     print(f"{dataset.prompts}: SHA-256 of '{archive}': {sha256} ({known})")
-    if dataset.sha256 and sha256 != dataset.sha256:
-        raise ArchiveError(f"archive '{archive}' has another SHA-256 than the published one; download it again")
     unpacked.mkdir()
     try:
         unpack(archive, unpacked / "content")

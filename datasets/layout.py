@@ -52,7 +52,7 @@ def arrange(unpacked: Path, dataset: Dataset) -> Path:
     """
     expected = unpacked / dataset.folder
     problem = what_is_missing(expected, dataset) if expected.is_dir() else "it has another layout"
-    if not problem:
+    if not problem and ((expected / split_name(expected)).is_file() or not _other_folders(expected, dataset)):
         return expected
     found = _class_folders(unpacked, dataset)
     unclear = {name: folders for name, folders in found.items() if len(folders) != 1}
@@ -119,6 +119,12 @@ def _explain(unpacked: Path, dataset: Dataset, unclear: dict[str, list[Path]]) -
         f"class, as in {dataset.folder}/{dataset.folder}/{_folder_name(dataset.classes[0])}/, and "
         f"there is none, or more than one, for {_some(list(unclear))}"
     )
+
+
+def _other_folders(folder: Path, dataset: Dataset) -> set[str]:
+    """The folders beside the class folders; without a split file, a run refuses them."""
+    there = {path.name for path in (folder / dataset.folder).iterdir() if path.is_dir() and path.name[0] != "."}
+    return there - {*map(_folder_name, dataset.classes)}
 
 
 def _has_files(folder: Path) -> bool:

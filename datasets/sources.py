@@ -1,5 +1,6 @@
 """Where the archives of the data sets come from: a mirror on Hugging Face, and Google Drive."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,18 @@ def drive_link(dataset: Dataset) -> str:
     return f"{DRIVE}/file/d/{dataset.drive_id}/view"
 
 
+def recorded_sha256(archive: Path) -> str:
+    """Return the SHA-256 that Hugging Face stated for a file that was downloaded from it; "" for other files."""
+    record = _record(archive)
+    words = record.read_text(encoding="utf-8", errors="replace").split() if record.is_file() else []
+    return next((word for word in words[1:2] if re.fullmatch("[0-9a-f]{64}", word)), "")
+
+
+def _record(archive: Path) -> Path:
+    """The file beside a download in which huggingface_hub keeps revision and checksum."""
+    return archive.parent / ".cache" / "huggingface" / "download" / f"{archive.name}.metadata"
+
+
 def _by_hand(dataset: Dataset) -> str:
     return (
         f"with a browser, get {dataset.folder}.zip from https://huggingface.co/datasets/{HUB_DATASET} or "
@@ -78,4 +91,6 @@ def _from_hub(dataset: Dataset, folder: Path) -> None:
 
 
 def _from_drive(dataset: Dataset, folder: Path) -> None:
-    from_google_drive(f"{DRIVE}/uc?id={dataset.drive_id}", str(folder / f"{dataset.folder}.zip"))
+    archive = folder / f"{dataset.folder}.zip"
+    _record(archive).unlink(missing_ok=True)  # that of an earlier download
+    from_google_drive(f"{DRIVE}/uc?id={dataset.drive_id}", str(archive))

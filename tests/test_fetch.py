@@ -220,15 +220,19 @@ def test_a_downloaded_archive_of_another_data_set_is_not_deleted(root, tmp_path,
     assert network == ["BUSI.zip"]
 
 
-def test_a_known_checksum_is_compared(root, tmp_path, run, monkeypatch):
-    archive = make_zip(tmp_path / "served/BUSI.zip", OFFICIAL)
-    monkeypatch.setattr(BUSI, "sha256", "0" * 64)
-    code, printed = run("busi")
-    assert code == 2
-    assert "BUSI.zip' has another SHA-256 than the published one" in printed.err
-    assert not (root / "BUSI").exists()
-    monkeypatch.setattr(BUSI, "sha256", hashlib.sha256(archive.read_bytes()).hexdigest())
-    assert run("busi")[0] == 0
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_known_checksum_is_compared(root, tmp_path, run, monkeypatch, declared):
+    right = hashlib.sha256(make_zip(tmp_path / "served/BUSI.zip", OFFICIAL).read_bytes()).hexdigest()
+    wrong = "0" * 64
+    record = root / ".fetch-BUSI/.cache/huggingface/download/BUSI.zip.metadata"  # written by huggingface_hub
+    record.parent.mkdir(parents=True)
+    for sha256, code, message in [(wrong, 2, f"has the SHA-256 {right}, not {wrong}"), (right, 0, "(as published)")]:
+        monkeypatch.setattr(BUSI, "sha256", sha256 if declared else "")
+        record.write_text(f"revision\n{sha256}\n1.0\n")
+        found, printed = run("busi")
+        assert found == code
+        assert message in printed.out + printed.err
+        assert (root / "BUSI").exists() == (code == 0)
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError(28, "No space left on device")])

@@ -41,6 +41,7 @@ def names(folder):
         ("busi", {k.removeprefix("BUSI/"): v for k, v in OFFICIAL.items()}, "'BUSI/benign_tumor' as 'benign_tumor'"),
         ("busi", {f"archive/{k}": v for k, v in OFFICIAL.items()}, "took 'archive/BUSI/BUSI/benign_tumor' as"),
         ("busi", {k.removeprefix("BUSI/BUSI/"): v for k, v in OFFICIAL.items()}, "took 'benign_tumor' as"),
+        ("busi", OFFICIAL | {"BUSI/BUSI/masks/a.png": "mask"}, "took 'BUSI/BUSI/benign_tumor' as 'benign_tumor'"),
         ("busi", {k.replace("_", " ").title(): v for k, v in OFFICIAL.items()}, "Benign Tumor' as 'benign_tumor'"),
         (
             "busi",
