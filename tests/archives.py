@@ -8,9 +8,13 @@ OFFICIAL = {
     "BUSI/BUSI/normal_scan/c.png": "pixels",
 }
 SPLIT = {
-    "train": [["benign_tumor/a.png", 0, "benign tumor"]],
-    "val": [["malignant_tumor/b.png", 1, "malignant tumor"]],
-    "test": [["normal_scan/c.png", 2, "normal scan"]],
+    "train": [],
+    "val": [],
+    "test": [
+        ["benign_tumor/a.png", 0, "benign tumor"],
+        ["malignant_tumor/b.png", 1, "malignant tumor"],
+        ["normal_scan/c.png", 2, "normal scan"],
+    ],
 }
 
 
