@@ -132,3 +132,7 @@ def test_a_choice_on_validation_images_needs_some(roots, tmp_path):
     trainer = build_trainer(settings(tmp_path, "TEST.SPLIT", "val", "OUTPUT_DIR", tmp_path / "run"))
     with pytest.raises(InputError, match=r"no validation images, which this method, TEST.SPLIT val or"):
         trainer.evaluate()
+    out = ("OUTPUT_DIR", tmp_path / "run", "TEST.FINAL_MODEL", "best_val")
+    with pytest.raises(InputError, match="the data set has no validation images"):
+        build_trainer(settings(tmp_path, *out, trainer="CoOp", shots=1)).train()
+    assert not (tmp_path / "run").exists()

@@ -41,8 +41,10 @@ class FewShotFeatures:
         labels = torch.tensor([item.label for item in self._images.data_source], device=features.device)
         return F.normalize(features, dim=-1), labels
 
-    def refuse_no_training_images(self) -> None:
-        """Raise an InputError if there are no training images."""
+    def require(self, validation: bool) -> None:
+        """Raise an InputError if there are no training images or, where they are needed, no validation images."""
+        if validation:
+            self.validation_images()
         if not self._images.data_source:
             raise InputError(
                 "the data set has no training images: test a trained model with --eval-only and --model-dir, or put "

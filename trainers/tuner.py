@@ -133,7 +133,7 @@ class Tuner(TrainerX):
         if not self.trainable_parameters:
             self.evaluate()
             return
-        self.features.refuse_no_training_images()
+        self.features.require(validation=self.cfg.TEST.FINAL_MODEL == "best_val")
         self.before_train()
         if self.method.closed_form:
             for step, loss in enumerate(self.method.fit(self.features)):
