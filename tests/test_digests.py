@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from dassl.errors import InputError
 from datasets import digests
@@ -120,3 +121,18 @@ def test_images_that_change_while_they_are_encoded_are_refused(build, encoded, m
     monkeypatch.setattr("trainers.features.file_status", lambda path: next(counter))
     with pytest.raises(InputError, match="image files changed while they were encoded"):
         trainer.evaluate()
+
+
+def test_equal_images_of_other_names_have_their_own_views(build, phantom_root, tmp_path, monkeypatch):
+    """The random streams of an image's augmentation are seeded with its name."""
+    words = {"trainer": "CoOp", "opts": ["OPTIM.MAX_EPOCH", 1]}
+    other = tmp_path / "other"
+    shutil.copytree(phantom_root, other, ignore=shutil.ignore_patterns("*.json"))
+    for path in sorted(other.rglob("*.png")):
+        path.rename(path.with_name(f"a{path.name}"))
+    monkeypatch.setenv("BIOMED_DPT_CACHE", str(tmp_path / "empty"))
+    alone = build(root=str(other), **words).stream.epoch(0)
+    monkeypatch.setenv("BIOMED_DPT_CACHE", str(tmp_path / "shared"))
+    first = build(**words).stream.epoch(0)
+    assert torch.equal(build(root=str(other), **words).stream.epoch(0), alone)
+    assert not torch.equal(first, alone)

@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 
 from clip import Backbone, VisualPrompt
 from dassl.data import DatasetWrapper
-from dassl.data.data_manager import usable_workers
+from dassl.data.data_manager import stream_name, usable_workers
 from dassl.data.datasets import Datum
 from dassl.data.samplers import epoch_order
 from dassl.errors import InputError
@@ -86,7 +86,8 @@ class Encoder:
             return self._encode(views, prompt, len(epochs), usable_workers(self.cfg), "training views")
 
         items = images.data_source
-        keys = [{"seed": images.seed, "epochs": [epochs.start, epochs.stop]}] * len(items)
+        about = {"seed": images.seed, "epochs": [epochs.start, epochs.stop]}
+        keys = [{**about, "stream": stream_name(item.impath)} for item in items]
         return torch.stack(self._kept("views", keys, [[item] for item in items], prompt, encode), dim=1)
 
     def _about(self) -> dict:

@@ -91,10 +91,13 @@ class DatasetWrapper(Dataset):
             return image
         if not self.is_train:
             return self.transform(image)
-        # The last two parts of the path identify the image independently of the data root.
-        name = "/".join(Path(item.impath).parts[-2:])
-        with seeded(stream_seed("view", self.seed, epoch, name, k)):
+        with seeded(stream_seed("view", self.seed, epoch, stream_name(item.impath), k)):
             return self.transform(image)
+
+
+def stream_name(path: str) -> str:
+    """What the random streams of an image's views are seeded with: its name and folder, whatever the data root is."""
+    return "/".join(Path(path).parts[-2:])
 
 
 def _decoded_bytes(path: str) -> int:
