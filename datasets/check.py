@@ -1,63 +1,92 @@
-"""Find unreadable images before any long work starts."""
+"""Find unreadable images before any long work starts, and say what is done to images that are not plain 8 bit."""
 
 import contextlib
 import hashlib
+import json
 import os
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
+from yacs.config import CfgNode
 
+from dassl.data.datasets import DatasetBase, build_image_reader
 from dassl.errors import InputError
-from dassl.utils import cache_dir
+from dassl.utils import cache_dir, write_json
+from datasets.digests import file_status
+from datasets.images import WARNINGS, ImageReader
+
+FORMAT = 1  # increase it when a change of the code changes what is read, refused or said of the same files
+Notes = dict[str, int]
 
 
-def check_images(paths: Iterable[str]) -> None:
-    """Check that every image can be decoded.
+def check_dataset(dataset: DatasetBase, cfg: CfgNode) -> Notes:
+    """Check the images of a run; see `check_images`. A data set class with its own way of reading is not checked."""
+    reader = build_image_reader(cfg)
+    if not isinstance(reader, ImageReader):
+        return {}
+    parts = [dataset.train_x, dataset.train_u, dataset.val, dataset.test]
+    if cfg.PROTOCOL == "base2new" and cfg.DATASET.SUBSAMPLE_CLASSES == "base":
+        parts.append(dataset.test_of("new")[0])
+    return check_images((item.impath for part in parts for item in part or ()), reader)
 
-    A set of files that passed is not decoded again while its names, sizes and modification times stay the same.
+
+def check_images(paths: Iterable[str], reader: ImageReader) -> Notes:
+    """Check that every image can be read, and print and return what is done to those that are not plain 8 bit.
+
+    Files that passed are not decoded again while they, by name, size, times and inode, and the reader stay the same.
+
+    Returns:
+        What is done to images, in words -> their number; empty if all have 8 bits and one frame.
 
     Raises:
-        InputError: images cannot be decoded. The message names the first ones.
+        InputError: images cannot be read. The message names the first ones.
     """
     paths = sorted(set(paths))
-    passed = cache_dir() / "checked" / digest_of_files(paths)
-    if passed.is_file():
-        return
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(_problem, paths)
-        problems = [p for p in tqdm(results, total=len(paths), desc="checking images", delay=2) if p]
-    if problems:
-        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise InputError(f"unreadable images: {'; '.join(problems[:3])}{more}; replace or remove them")
-    with contextlib.suppress(OSError):  # if the mark cannot be written, the images are checked again next time
-        passed.parent.mkdir(parents=True, exist_ok=True)
-        passed.touch()
+    mark = cache_dir() / "checked" / f"{_digest(paths, reader)}.json"
+    notes = _read_mark(mark)
+    if notes is None:
+        notes = _check(paths, reader)
+        with contextlib.suppress(OSError):  # if the mark cannot be written, the images are checked again next time
+            write_json(notes, str(mark))
+    if notes:
+        listed = "; ".join(f"{note} ({count:,})" for note, count in notes.items())
+        print(f"of {len(paths):,} images, these are not plain 8 bit: {listed}")
+    for note in (note for note in notes if note in WARNINGS):
+        print(f"warning: {note} ({notes[note]:,} images): {WARNINGS[note]}")
+    return notes
 
 
-def _problem(path: str) -> str | None:
-    """Return why an image cannot be decoded; None if it can."""
-    try:
-        with Image.open(path) as image:
-            image.draft("RGB", (64, 64))  # a JPEG at an eighth of its size: faster, and still reads the whole file
-            image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"'{path}' ({error})"
-    return None
-
-
-def digest_of_files(paths: Iterable[str]) -> str:
-    """Return a hash of the paths, sizes and modification times of files.
-
-    Raises:
-        InputError: a file is missing.
-    """
-    digest = hashlib.sha256()
-    for path in paths:
+def _check(paths: list[str], reader: ImageReader) -> Notes:
+    def look(path: str) -> list[str] | InputError:
         try:
-            status = os.stat(path)
-        except OSError as error:
-            raise InputError(f"image '{path}' cannot be read ({error.strerror}); replace or remove it") from error
-        digest.update(f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+            return reader.notes(path)
+        except InputError as error:
+            return error
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = list(tqdm(pool.map(look, paths), total=len(paths), desc="checking images", delay=2))
+    problems = [str(result).removeprefix("image ") for result in found if isinstance(result, InputError)]
+    if problems:
+        more = [f"and {len(problems) - 3:,} more"] if len(problems) > 3 else []
+        raise InputError("unreadable images: " + "\n".join([*problems[:3], *more]))
+    return dict(sorted(Counter(note for notes in found for note in notes).items()))
+
+
+def _digest(paths: list[str], reader: ImageReader) -> str:
+    digest = hashlib.sha256(f"{FORMAT} {reader!r} {reader.max_pixels}".encode())
+    for path in paths:
+        digest.update(f"\n{os.path.abspath(path)} {file_status(path)}".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def _read_mark(path: Path) -> Notes | None:
+    """What a mark says; None where there is none or it is damaged."""
+    try:
+        notes = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    fits = isinstance(notes, dict) and all(isinstance(count, int) for count in notes.values())
+    return notes if fits else None

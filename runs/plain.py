@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
+from dassl.data import DatasetWrapper
 from dassl.engine import TRAINER_REGISTRY
+from datasets.check import check_dataset
 from trainers.tuner import Tuner
 
 
@@ -32,6 +34,8 @@ class PlainTrainer:
     def __init__(self, trainer: Any, cfg: CfgNode):
         self.trainer, self.cfg = trainer, cfg
         self.dm = getattr(trainer, "dm", None)
+        own_images = isinstance(getattr(getattr(self.dm, "train_loader_x", None), "dataset", None), DatasetWrapper)
+        self.image_notes = check_dataset(trainer.dm.dataset, cfg) if own_images else None
         self.device: torch.device = trainer.device
         self.evaluation: dict[str, dict] = {}
         self.training_started = time.time()

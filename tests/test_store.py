@@ -13,6 +13,7 @@ import torch
 import trainers.store
 from dassl.data import data_manager
 from dassl.errors import InputError
+from datasets.images import ImageReader
 from trainers.store import Store, open_store
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -231,8 +232,8 @@ def test_what_was_encoded_before_an_interrupt_is_kept(build, encoded, monkeypatc
 
 
 def test_each_training_image_is_decoded_once_per_run(build, encoded, monkeypatch):
-    opened, read = [], data_manager.read_image
-    monkeypatch.setattr(data_manager, "read_image", lambda path: opened.append(path) or read(path))
+    opened, read = [], ImageReader.__call__
+    monkeypatch.setattr(ImageReader, "__call__", lambda reader, path: opened.append(path) or read(reader, path))
     for mode in ("ahead", "online"):
         opened.clear()
         trainer = build("CoOp", shots=2, opts=[*EPOCHS, "OPTIM.MAX_EPOCH", 3, "FEATURES", mode, "TEST.NO_TEST", True])
@@ -243,7 +244,7 @@ def test_each_training_image_is_decoded_once_per_run(build, encoded, monkeypatch
 def test_images_beyond_the_memory_limit_are_decoded_at_each_use(build, encoded, monkeypatch):
     whole = build("CoOp", shots=1, opts=EPOCHS).train_loader_x.dataset
     part = build("CoOp", shots=1, opts=EPOCHS).train_loader_x.dataset
-    image = data_manager.read_image(part.data_source[0].impath)
+    image = part.read_image(part.data_source[0].impath)
     monkeypatch.setattr(data_manager, "DECODED_BYTES", 2.5 * 3 * image.width * image.height)
     part.decode_all()
     assert list(part._decoded) == [0, 1]

@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 from clip import Backbone, VisualPrompt
 from dassl.data import DatasetWrapper
 from dassl.data.data_manager import stream_name, usable_workers
-from dassl.data.datasets import Datum
+from dassl.data.datasets import Datum, build_image_reader
 from dassl.data.samplers import epoch_order
 from dassl.errors import InputError
 from datasets.digests import digests_of_groups, file_status
@@ -116,6 +116,7 @@ class Encoder:
             "prompt": prompt and [prompt.tokens, prompt.depth, prompt.placement],
             "precision": self.precision.name,
             "transform": self.cfg.INPUT.dump(),
+            "reading": repr(build_image_reader(self.cfg)),
             "libraries": [torchvision.__version__, PIL.__version__],
         }
         paths = [[item.impath for item in items] for items in files]

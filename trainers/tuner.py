@@ -17,7 +17,7 @@ from clip import Backbone
 from dassl.config.schema import parse
 from dassl.engine import TrainerX
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
-from datasets.check import check_images
+from datasets.check import check_dataset
 from trainers import checkpoint
 from trainers.features import Encoder, FeatureStream
 from trainers.fewshot import FewShotFeatures
@@ -35,6 +35,7 @@ class Tuner(TrainerX):
         defaults: the method's settings and their defaults, for the node TRAINER.<NAME> of the configuration.
         method: the method, built from the configuration and the data.
         backbone, encoder: the frozen backbone, which the runs of a process share, and its cached features.
+        image_notes: what is done to images that are not plain 8 bit, and to how many; see `datasets.check`.
         evaluation: all metrics of the last test, by the classes tested ("all", or "base" and "new").
         logged: a context manager around everything that the run prints.
         training_started: time when the training began.
@@ -74,8 +75,7 @@ class Tuner(TrainerX):
         self.cfg.freeze()
         self.encoder = Encoder(self.backbone, self.cfg)
         super().build_data_loader()
-        parts = (self.dm.dataset.train_x, self.dm.dataset.val, self.dm.dataset.test)
-        check_images(item.impath for part in parts for item in part or ())
+        self.image_notes = check_dataset(self.dm.dataset, self.cfg)
 
     def build_model(self) -> None:
         dataset, images = self.dm.dataset, self.train_loader_x.dataset

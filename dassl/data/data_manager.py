@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from yacs.config import CfgNode
 
-from dassl.data.datasets import Datum, build_dataset
+from dassl.data.datasets import Datum, build_dataset, build_image_reader
 from dassl.data.samplers import build_sampler
-from dassl.utils import read_image, seeded, stream_seed
+from dassl.utils import seeded, stream_seed
 
 DECODED_BYTES = 128e6  # the limit of decoded images in memory, per data set
 
@@ -44,6 +43,7 @@ class DatasetWrapper(Dataset):
         self.views = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         self.reused_views = cfg.DATALOADER.REUSED_VIEWS
         self.plain = _transform(cfg, is_train=False) if cfg.DATALOADER.RETURN_IMG0 else None
+        self.read_image = build_image_reader(cfg)
         self._decoded: dict[int, Image.Image] = {}
 
     def set_epoch(self, epoch: int) -> None:
@@ -61,11 +61,15 @@ class DatasetWrapper(Dataset):
         if self._decoded:
             return
         paths = [item.impath for item in self.data_source]
-        total = accumulate(_decoded_bytes(path) for path in paths)
-        fitting = [index for index, size in enumerate(total) if size <= DECODED_BYTES]
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            images = pool.map(read_image, (paths[index] for index in fitting))
-            self._decoded = dict(zip(fitting, images, strict=True))
+        threads, free = min(8, os.cpu_count() or 1), DECODED_BYTES
+        with ThreadPoolExecutor(threads) as pool:
+            for first in range(0, len(paths), threads):
+                images = pool.map(self.read_image, paths[first : first + threads])
+                for index, image in enumerate(images, first):
+                    free -= 3 * image.width * image.height
+                    if free < 0:
+                        return
+                    self._decoded[index] = image
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -77,7 +81,7 @@ class DatasetWrapper(Dataset):
         """Return the item of an image in a given epoch."""
         item = self.data_source[index]
         output: dict[str, Any] = {"label": item.label, "domain": item.domain, "impath": item.impath, "index": index}
-        image = self._decoded.get(index) or read_image(item.impath)
+        image = self._decoded.get(index) or self.read_image(item.impath)
         epoch = self.view_of(epoch)
         for k in range(self.views):
             output[f"img{k + 1}" if k else "img"] = self._view(image, item, epoch, k)
@@ -98,15 +102,6 @@ class DatasetWrapper(Dataset):
 def stream_name(path: str) -> str:
     """What the random streams of an image's views are seeded with: its name and folder, whatever the data root is."""
     return "/".join(Path(path).parts[-2:])
-
-
-def _decoded_bytes(path: str) -> int:
-    """Return the size of a decoded image, read from the header of its file."""
-    try:
-        with Image.open(path) as image:
-            return 3 * image.width * image.height
-    except OSError:
-        return 0  # the error is raised when the image is decoded
 
 
 def _transform(cfg: CfgNode, is_train: bool) -> Transform | None:

@@ -92,9 +92,11 @@ def write_json(obj: object, fpath: str) -> None:
 
 
 def read_image(path: str) -> Image.Image:
-    """Read an image as RGB; a missing, damaged or truncated file raises an InputError that names it."""
+    """Read an image of up to 8 bits per channel as RGB; any other file raises an InputError that names it."""
     try:
         with Image.open(path) as image:
+            if image.mode[0] in "IF":  # integers or floats, which Pillow would cut off at 255
+                raise ValueError("it has more than 8 bits per channel")
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"image '{path}' cannot be read ({error}); replace or remove it") from error

@@ -8,7 +8,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from PIL import Image
+from yacs.config import CfgNode
+
 from dassl.errors import InputError, unknown_name
+from dassl.utils import read_image
 
 
 class Datum:
@@ -96,6 +100,11 @@ class DatasetBase:
             f"the data set {type(self).__name__} cannot list the test images of its {which} classes, which this "
             "protocol needs; override `test_of`, or use the few-shot protocol"
         )
+
+    @classmethod
+    def image_reader(cls, cfg: CfgNode) -> Callable[[str], Image.Image]:
+        """Return the function that reads an image file as RGB; its `repr` names everything that changes the pixels."""
+        return read_image
 
     @staticmethod
     def get_num_classes(data_source: list[Datum]) -> int:
