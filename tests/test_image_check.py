@@ -8,7 +8,7 @@ import socket
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 import train
 from configs import Choice, build_cfg
@@ -39,7 +39,7 @@ def test_files_that_claim_many_pixels_are_not_decoded(tmp_path, monkeypatch):
     bomb = png(tmp_path / "bomb.png", 8, 0, row, width=50_000, height=50_000)
     large = png(tmp_path / "large.png", 8, 0, row, width=11_000, height=10_000)
     small = saved(tmp_path / "small.png", GREY)
-    monkeypatch.setattr(Image.Image, "load", None)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
     for path in (bomb, large):
         with pytest.raises(InputError, match=rf"{path.name}' has .*more than INPUT.MAX_PIXELS \(100,000,000\)"):
             ImageReader()(str(path))
