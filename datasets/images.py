@@ -9,7 +9,8 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 from yacs.config import CfgNode
 
-from dassl.errors import InputError, unknown_name
+from dassl.config.keys import declared_keys
+from dassl.errors import InputError
 from datasets.dicom import SUFFIXES as DICOM_SUFFIXES
 from datasets.dicom import Pixels, is_dicom, read_dicom, refuse_many_pixels
 from datasets.digests import file_status
@@ -18,11 +19,6 @@ from datasets.digests import file_status
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 PILLOW_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
 IMAGE_SUFFIXES = PILLOW_SUFFIXES | DICOM_SUFFIXES
-CHOICES = {
-    "INPUT.DEPTH": ("rescale", "percentiles", "refuse"),
-    "INPUT.FRAMES": ("first", "refuse"),
-    "INPUT.ORIENTATION": ("apply", "ignore"),
-}
 PERCENTILES = (0.5, 99.5)
 LITTLE_CONTRAST = 32  # a picture whose darkest and brightest grey levels are closer than this is said to have little
 TURNS = {
@@ -54,7 +50,7 @@ class ImageReader:
         depth: images of more than 8 bits are rescaled, by their bit depth where the file names it ("rescale") or
             always between two percentiles of the image ("percentiles"), or refused ("refuse").
         frames: of several frames the first is read ("first"), or the file is refused ("refuse").
-        orientation: the orientation in the file's EXIF data is applied ("apply") or ignored ("ignore").
+        orientation: the orientation in the file's EXIF data is ignored ("ignore") or applied (otherwise).
         max_pixels: an image with more pixels is refused before it is decoded.
     """
 
@@ -64,10 +60,9 @@ class ImageReader:
     max_pixels: int = field(default=100_000_000, repr=False)
 
     def __post_init__(self) -> None:
-        values = (self.depth, self.frames, self.orientation)
-        for (key, allowed), value in zip(CHOICES.items(), values, strict=True):
-            if value not in allowed:
-                raise unknown_name(key, value, allowed)
+        for field_name, value in vars(self).items():
+            key = f"INPUT.{field_name.upper()}"
+            declared_keys()[key].parse(value, key)
 
     def __call__(self, path: str) -> Image.Image:
         """Read a file.

@@ -72,7 +72,7 @@ def test_truncated_and_empty_files_are_named(tmp_path):
 
 
 def test_unknown_choices_are_refused():
-    with pytest.raises(InputError, match=r"unknown INPUT.DEPTH 'rescal'. Did you mean 'rescale'"):
+    with pytest.raises(InputError, match=r"unknown choice \(INPUT.DEPTH\) 'rescal'. Did you mean 'rescale'"):
         ImageReader(depth="rescal")
 
 

@@ -86,7 +86,9 @@ class Input(Settings):
     GB_K: int = setting(21, "size of the kernel, an odd number, for gaussian_blur", at_least=1, at_most=999)
     # Not in upstream: images that are not plain 8-bit pictures.
     DEPTH: str = setting(
-        "rescale", "images with more than 8 bits per channel: rescaled, or refused", choices=("rescale", "refuse")
+        "rescale",
+        "images with more than 8 bits per channel: rescaled, rescaled between percentiles only, or refused",
+        choices=("rescale", "percentiles", "refuse"),
     )
     FRAMES: str = setting(
         "first", "files with several images: the first is used, or they are refused", choices=("first", "refuse")
