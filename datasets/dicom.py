@@ -80,7 +80,13 @@ def read_dicom(path: str, max_pixels: int) -> Pixels:
     for group in (item for name in GROUPS for item in header.get(name) or ()):
         for part in (item for name in PARTS for item in group.get(name) or ()):
             header.update(part)
-    values = pixel_array(path)
+    try:
+        values = pixel_array(path)
+    except (RuntimeError, NotImplementedError) as error:  # no decoder for its compression, or damaged pixel data
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"image '{path}' cannot be decoded ({reason}); install one of the packages named, or store it uncompressed"
+        ) from error
     if header.PhotometricInterpretation == "PALETTE COLOR":
         values = apply_color_lut(values, header)
         bits = 8 * values.itemsize

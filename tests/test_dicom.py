@@ -185,6 +185,16 @@ def test_without_pydicom_the_error_names_the_requirement(tmp_path, monkeypatch):
         read(path)
 
 
+def test_a_missing_decoder_is_named(tmp_path, monkeypatch):
+    def decode(path):
+        raise RuntimeError("Unable to decompress 'JPEG-LS': pyjpegls - requires pyjpegls>=1.2")
+
+    path = dicom(tmp_path / "a.dcm", RAMP)
+    monkeypatch.setattr("pydicom.pixels.pixel_array", decode)
+    with pytest.raises(InputError, match=r"a.dcm' cannot be decoded \(Unable .*pyjpegls.*; install one of the packages"):
+        read(path)
+
+
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
 
 

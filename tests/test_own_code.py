@@ -49,6 +49,7 @@ def test_a_dassl_trainer_and_data_set_leave_results_like_any_other(own, capsys):
     assert (results["method"], results["dataset"], results["shots"]) == ("OwnTrainer", "own-shades", 4)
     assert results["metrics"]["all"]["total"] == 30
     assert results["trainable_parameters"] == 12
+    assert results["images"] == {}
     assert len(results["loss_per_epoch"]) == 3
     assert f"* accuracy: {results['metrics']['all']['accuracy']:.1f}%" in (own / "run" / "log.txt").read_text()
     capsys.readouterr()
