@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 from dassl.errors import InputError, shown, unknown_name
@@ -14,6 +13,7 @@ from dassl.errors import InputError, shown, unknown_name
 _RULES = "rules"
 LARGEST = 2**31 - 1  # of an integer without an upper bound of its own
 ConfigT = TypeVar("ConfigT", bound="Settings")
+_DECLARATIONS: dict[Any, dict[str, "Declaration"]] = {}  # of each group of settings; made at first use
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ def inherited(config: type["Settings"], name: str, default: Any) -> Any:
     return dataclasses.field(default=default, metadata=parent.metadata)
 
 
-@dataclass_transform(eq_default=False, field_specifiers=(setting, inherited))
-@dataclass(eq=False)
+@dataclass_transform(field_specifiers=(setting, inherited))
+@dataclass
 class Settings:
     """Base of every group of settings: its subclasses are dataclasses, without a decorator."""
 
     def __init_subclass__(cls, **words: Any):
         super().__init_subclass__(**words)
-        dataclass(cls, eq=False)
+        dataclass(cls)
 
     def problem(self) -> str:
         """What is wrong with several settings together, or with one beyond its rules: "KEY …"; "" if nothing is."""
@@ -150,12 +150,13 @@ class Declaration:
         return value if self.kind is not str or isinstance(value, str) or value is None else text
 
 
-@lru_cache
 def declarations(config: type[Settings]) -> dict[str, Declaration]:
     """The declaration of every setting of a group, by name."""
-    types, defaults = get_type_hints(config), defaults_of(config)
-    rules = {field.name: field.metadata[_RULES] for field in dataclasses.fields(config)}
-    return {name: Declaration(types[name], default, rules[name]) for name, default in defaults.items()}
+    if config not in _DECLARATIONS:
+        types, defaults = get_type_hints(config), defaults_of(config)
+        rules = {field.name: field.metadata[_RULES] for field in dataclasses.fields(config)}
+        _DECLARATIONS[config] = {key: Declaration(types[key], value, rules[key]) for key, value in defaults.items()}
+    return _DECLARATIONS[config]
 
 
 def defaults_of(config: type[Settings]) -> dict[str, Any]:
