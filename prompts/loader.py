@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dassl.errors import InputError, unknown_name
+from dassl.errors import InputError, shown, unknown_name
+from prompts.text import check_text, template_problem
 
 FOLDER = Path(__file__).parent
 
@@ -30,16 +32,26 @@ class Prompts:
         text = json.dumps([self.template, self.classes])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    @property
+    def before(self) -> str:
+        """The words of the template before the class name."""
+        return self.template.partition("{}")[0].strip()
+
+    @property
+    def after(self) -> str:
+        """What stands after the class name, with its leading space if there is one."""
+        return self.template.partition("{}")[2]
+
     def __getitem__(self, classname: str) -> list[str]:
         if classname not in self.classes:
             raise InputError(
-                f"prompt file '{self.source}' has no sentences for class '{classname}', only for {list(self.classes)}; "
-                "add them"
+                f"prompt file '{self.source}' has no sentences for class '{classname}', only for "
+                f"{shown(list(self.classes), 600)}; add them"
             )
         return self.classes[classname]
 
-    def sentences(self, classnames: Sequence[str], count: int) -> list[list[str]]:
-        """Return the first `count` sentences of each class.
+    def sentences(self, classnames: Sequence[str], count: int, setting: str = "N_PROMPTS") -> list[list[str]]:
+        """Return the first `count` sentences of each class; `setting` is the key of `count`, for the message.
 
         Raises:
             InputError: a class has fewer sentences.
@@ -49,7 +61,7 @@ class Prompts:
             if len(found) < count:
                 raise InputError(
                     f"prompt file '{self.source}': class '{name}' has {len(found)} sentences, {count} were asked for; "
-                    "add sentences, or set N_PROMPTS to a smaller number"
+                    f"add sentences, or set {setting} to {len(found)} or less"
                 )
         return chosen
 
@@ -63,33 +75,48 @@ def load_prompts(name: str) -> Prompts:
     """Read the prompts of a data set.
 
     Args:
-        name: the name of a data set, such as "btmri", or the path of a .json file.
+        name: the name of a data set, such as "btmri", or of a .json file: a path, or the name of one in prompts/.
 
     Raises:
         InputError: the name is unknown, or the file cannot be read or does not hold a template and sentences.
     """
     path = Path(name) if name.endswith(".json") else FOLDER / f"{name}.json"
-    if not path.is_file():
+    if not os.path.isfile(path) and os.path.isfile(FOLDER / name):
+        path = FOLDER / name
+    if not os.path.isfile(path):
         if name.endswith(".json"):
-            raise InputError(f"prompt file '{path}' does not exist; check the path")
+            raise InputError(f"prompt file '{path}' does not exist; check DATASET.PROMPTS")
         raise unknown_name("prompt file", name, available_prompts())
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeated_keys)
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"prompt file '{path}' cannot be read as JSON: {error}") from error
     template, classes = _template_and_classes(content, path)
     return Prompts(path, template, classes)
+
+
+def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {shown(repeated)} stands in it more than once")
+    return found
 
 
 def _template_and_classes(content: object, path: Path) -> tuple[str, dict[str, list[str]]]:
     if not isinstance(content, dict) or not {"template", "classes"} <= content.keys():
         raise InputError(f"prompt file '{path}' must be an object with the keys 'template' and 'classes'")
     template, classes = content["template"], content["classes"]
-    if not isinstance(template, str) or template.count("{}") != 1:
-        raise InputError(f"prompt file '{path}': 'template' must be a text with exactly one {{}}, not {template!r}")
+    problem = template_problem(template) if isinstance(template, str) else "be a text"
+    if problem:
+        raise InputError(f"prompt file '{path}': 'template' is {shown(template)}; it must {problem}")
+    check_text(template, f"prompt file '{path}': 'template'")
     if not isinstance(classes, dict) or not classes:
         raise InputError(f"prompt file '{path}': 'classes' must map each class name to a list of sentences")
     for name, sentences in classes.items():
         if not isinstance(sentences, list) or not all(isinstance(s, str) and s.strip() for s in sentences):
-            raise InputError(f"prompt file '{path}': class '{name}' must have a list of non-empty sentences")
+            raise InputError(f"prompt file '{path}': class {shown(name)} must have a list of non-empty sentences")
+        for text in (name, *sentences):
+            check_text(text, f"prompt file '{path}': {shown(text)} of class {shown(name)}")
     return template, classes

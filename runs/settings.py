@@ -27,6 +27,8 @@ WITHOUT_EFFECT = {
     "TRAIN.PRINT_FREQ",
 }
 WITHOUT_EFFECT |= {"DATALOADER.NUM_WORKERS", "INPUT.MAX_PIXELS"}
+BY_FILE_NAME = {"DATASET.PROMPTS"}  # of these files the content is compared, wherever they lie
+SINCE_VERSION_2 = "DEPTH"  # a key of INPUT that every configuration holds since its settings mean what they mean today
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,29 @@ def _refuse_other_config(asked: Settings, folder: Path) -> None:
         raise InputError(f"'{path}' cannot be read ({error}); delete the folder to run again") from error
     if not isinstance(stored, dict):
         raise InputError(f"'{path}' holds no settings; delete the folder to run again")
-    if difference := asked.difference(_flat(stored)):
+    if difference := asked.difference(_flat(_in_todays_words(stored))):
         raise InputError(
             f"'{folder}' holds a run with other settings; --overwrite replaces it, --output-dir keeps it:\n"
             f"--- stored\n+++ asked for\n{difference}"
         )
+
+
+def _in_todays_words(stored: dict) -> dict:
+    """A stored configuration, in which the values of a method's settings mean what they mean today."""
+    from dassl.engine import TRAINER_REGISTRY
+    from trainers.settings import in_todays_words
+
+    of_trainers, of_images = stored.get("TRAINER"), stored.get("INPUT")
+    if not isinstance(of_trainers, dict) or (isinstance(of_images, dict) and SINCE_VERSION_2 in of_images):
+        return stored
+    defaults = {name.upper(): TRAINER_REGISTRY.get(name) for name in TRAINER_REGISTRY.registered_names()}
+    translated = {
+        node: in_todays_words(settings, getattr(defaults.get(node), "defaults", {}))
+        if isinstance(settings, dict)
+        else settings
+        for node, settings in of_trainers.items()
+    }
+    return {**stored, "TRAINER": translated}
 
 
 @lru_cache
@@ -123,5 +143,6 @@ def _flat(node: Mapping, prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             values |= _flat(value, f"{name}.")
         elif name not in WITHOUT_EFFECT:
+            value = Path(value).name if name in BY_FILE_NAME and isinstance(value, str) else value
             values[name] = json.dumps(value, default=str)
     return values

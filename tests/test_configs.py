@@ -67,7 +67,7 @@ def test_hyper_parameters_are_the_published_ones(facts, method, protocol):
         assert common["class_token_position"] == settings.CLASS_TOKEN_POSITION
         assert common["csc"] == settings.CSC
         template = load_prompts(dataset).template
-        ctx_init = settings.CTX_INIT or template.split("{}")[0].strip()
+        ctx_init = template.split("{}")[0].strip() if settings.CTX_INIT == "template" else settings.CTX_INIT
         assert ctx_init == fact["ctx_init"]
         assert (settings.N_CTX or len(ctx_init.split())) == fact["n_ctx"]
 

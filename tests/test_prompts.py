@@ -70,7 +70,7 @@ def test_tinys_tokeniser_has_every_word_of_the_sentences(tiny):
     for name in available_prompts():
         prompts = load_prompts(name)
         texts = [s for sentences in prompts.classes.values() for s in sentences]
-        texts += [prompts.template.format(classname) for classname in prompts.classes]
+        texts += [prompts.template.replace("{}", classname) for classname in prompts.classes]
         tokens = tiny.tokenize(texts)
         unknown = tiny._tokenizer.unk_token_id
         assert unknown is not None

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip import PLACEMENTS, VisualPrompt
-from trainers.coop import CoOp
+from trainers.coop import TEMPLATE, CoOp
 from trainers.losses import kl_to_teacher
 from trainers.registry import register_method
 from trainers.settings import inherited, setting
@@ -24,23 +24,25 @@ class BiomedDPT(CoOp):
     source = "arXiv 2505.05189"
 
     class Config(CoOp.Config):
-        CTX_INIT: str = setting("", 'words that the context starts from; "" for the template up to the class name')
+        CTX_INIT: str = inherited(CoOp.Config, "CTX_INIT", TEMPLATE)
         N_CTX: int = inherited(CoOp.Config, "N_CTX", 0)
         N_PROMPTS: int = setting(50, "sentences per class that the teacher is the mean of", at_least=1)
         L1_LAMBDA: float = setting(12.5, "weight of the L1 distance of the text features to the teacher", at_least=0)
         KL_LAMBDA: float = setting(0.25, "weight of the KL divergence to the teacher's predictions", at_least=0)
-        VISUAL_TOKENS: int = setting(4, "number of zero tokens in the image tower; 0 for none", at_least=0)
+        VISUAL_TOKENS: int = setting(4, "zero tokens in the image tower; 0 for none", at_least=0, at_most=1000)
         VISUAL_PLACEMENT: str = setting(
             "replace", "replace patches (official code) or insert tokens (the paper's figure)", choices=PLACEMENTS
         )
+
+        def problem(self) -> str:
+            return ""  # N_CTX 0 stands for as many tokens as the template has words, for random values too
 
     def build(self) -> None:
         super().build()
         self.teacher = mean_feature(self.sentence_features(self.classnames, self.config.N_PROMPTS))
 
     def prompt_parts(self) -> tuple[str, str]:
-        prefix, suffix = self.prompts.template.split("{}")
-        return self.config.CTX_INIT or prefix.strip(), suffix
+        return self.words_before(otherwise=self.prompts.before), self.prompts.after
 
     def visual_prompt(self) -> VisualPrompt | None:
         tokens = self.config.VISUAL_TOKENS

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Container
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dassl.config.schema import defaults_of
 from dassl.errors import InputError
 from dassl.utils import atomic_path, load_checkpoint
+from trainers.settings import VERSION, Settings, in_todays_words
 
 if TYPE_CHECKING:
     from trainers.method import Method
@@ -32,6 +35,11 @@ def save(path: Path, weights: dict, epoch: int, about: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         torch.save({"about": about, "epoch": epoch, "state_dict": weights}, temporary)
+
+
+def as_text(config: Settings) -> str:
+    """The settings of a method as a checkpoint holds them."""
+    return json.dumps({**asdict(config), "VERSION": VERSION})
 
 
 def find(directory: Path, epoch: int | None) -> Path:
@@ -86,12 +94,12 @@ def _current_name(name: str, own: Container[str]) -> str:
     return prefixed[0] if prefixed else name
 
 
-def compare(about: dict[str, Any], classnames: list[str], settings: dict[str, Any], classes_matter: bool) -> None:
+def compare(about: dict[str, Any], classnames: list[str], config: Settings, classes_matter: bool) -> None:
     """Print how the classes and settings of a checkpoint differ from those of a run.
 
     Args:
         about: what the checkpoint says about itself; empty for one of CoOp-style code.
-        classnames, settings: those of the run.
+        classnames, config: classes and settings of the run.
         classes_matter: the checkpoint can only be used with the classes that it was trained on.
 
     Raises:
@@ -102,7 +110,9 @@ def compare(about: dict[str, Any], classnames: list[str], settings: dict[str, An
         if classes_matter:
             raise InputError(f"the checkpoint was trained on the classes {trained_on}, this run has {classnames}")
         print(f"note: trained on the classes {trained_on}, tested on {classnames}")
-    stored = json.loads(about.get("settings", "{}"))
+    settings, stored = asdict(config), json.loads(about.get("settings", "{}"))
+    if stored.get("VERSION", 1) < VERSION:
+        stored = in_todays_words(stored, defaults_of(type(config)))
     for key in sorted(stored.keys() & settings.keys()):
         if stored[key] != json.loads(json.dumps(settings[key])):
             print(f"note: trained with {key} {stored[key]}, tested with {key} {settings[key]}")

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from dassl.errors import InputError
 from trainers.frozen_text import FrozenText
 from trainers.registry import register_method
 from trainers.settings import setting
@@ -34,6 +35,11 @@ class CLIPAdapter(FrozenText):
         self.schedule_per_step = self.config.SCHEDULE == "step"
         width = self.backbone.embed_dim
         narrow = width // self.config.REDUCTION
+        if not narrow:
+            raise InputError(
+                f"TRAINER.CLIPADAPTER.REDUCTION is {self.config.REDUCTION}; it must be at most the width of the "
+                f"features, {width}"
+            )
         self.adapter = nn.Sequential(
             nn.Linear(width, narrow, bias=False), nn.ReLU(), nn.Linear(narrow, width, bias=False), nn.ReLU()
         )

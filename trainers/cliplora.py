@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from clip import Backbone, Tower
+from prompts import filled, template_problem
 from trainers.lora import LoRA
 from trainers.method import Method, Optimization
 from trainers.registry import register_method
@@ -35,15 +36,21 @@ class CLIPLoRA(Method):
     reads = ("OPTIM.LR", "OPTIM.WEIGHT_DECAY", "OPTIM.ADAM_BETA1", "OPTIM.ADAM_BETA2")
 
     class Config(Method.Config):
-        TEMPLATE: str = setting("a photo of a {}.", "prompt; {} stands for the class name")
+        TEMPLATE: str = setting("a photo of a {}.", "prompt; {} stands for the class name", check=template_problem)
         ENCODER: str = setting("both", "which towers are changed", choices=tuple(ENCODERS))
         PARAMS: str = setting("qkv", "which projections of the attention are changed: letters of qkv")
-        RANK: int = setting(2, "rank of the additions", at_least=1)
-        ALPHA: float = setting(1.0, "the additions are scaled by ALPHA / √RANK", above=0)
-        DROPOUT: float = setting(0.25, "dropout on the input of the additions", at_least=0, at_most=1)
+        RANK: int = setting(2, "rank of the additions", at_least=1, at_most=1000)
+        ALPHA: float = setting(1.0, "the additions are scaled by ALPHA / √RANK", above=0, at_most=1e6)
+        DROPOUT: float = setting(0.25, "dropout on the input of the additions", at_least=0, below=1)
         ITERATIONS_PER_SHOT: int = setting(
             500, "training steps per shot; 0 for OPTIM.MAX_EPOCH epochs instead", at_least=0
         )
+
+        def problem(self) -> str:
+            distinct = set(self.PARAMS)
+            if distinct and distinct <= set("qkv") and len(distinct) == len(self.PARAMS):
+                return ""
+            return f"PARAMS is '{self.PARAMS}'; it must hold one or more of the letters q, k and v, each once"
 
     @classmethod
     def why_unsupported(cls, backbone: type[Backbone], config: Any, protocol: str) -> str:
@@ -83,7 +90,7 @@ class CLIPLoRA(Method):
 
     def set_classes(self, classnames: list[str]) -> None:
         super().set_classes(classnames)
-        self._tokens = self.backbone.tokenize([self.config.TEMPLATE.format(name) for name in classnames])
+        self._tokens = self.backbone.tokenize([filled(self.config.TEMPLATE, name) for name in classnames])
         frozen = self.config.ENCODER == "image"
         self._text = self.template_features(self.config.TEMPLATE, classnames) if frozen else None
 

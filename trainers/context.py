@@ -57,13 +57,14 @@ class TextContext(nn.Module):
         self._encoded: Tensor | None = None
         self.prefix, self.suffix, self.position = prefix, suffix, position
         self.n_ctx = n_ctx or len(prefix.split())
+        if not self.n_ctx:
+            raise InputError("N_CTX is 0, and there are no words before the class name to be learned; set N_CTX")
         pieces = self._pieces([prefix])[0]
         if self.n_ctx > len(pieces):
             raise InputError(f"N_CTX is {self.n_ctx}, but the prompt's start '{prefix}' has {len(pieces)} tokens")
         start = self._embed(pieces[: self.n_ctx])
-        if random_init:
-            start = torch.empty_like(start).normal_(std=0.02)
-        self.ctx = nn.Parameter(start.expand(len(classnames), -1, -1).clone() if class_specific else start.clone())
+        values = start.expand(len(classnames), -1, -1) if class_specific else start
+        self.ctx = nn.Parameter(torch.empty_like(values).normal_(std=0.02) if random_init else values.clone())
         deep = torch.empty(depth - 1, *start.shape, device=start.device).normal_(std=0.02)
         self.deep = nn.Parameter(deep) if depth > 1 else None
         self.set_classes(classnames)
@@ -75,12 +76,7 @@ class TextContext(nn.Module):
                 f"a class-specific context (CSC) of {len(self.ctx)} classes cannot serve {len(classnames)} others"
             )
         rows, places = zip(*(self._arrange(name) for name in classnames), strict=True)
-        length = max(map(len, rows))
-        limit = self._backbone[0].context_length
-        if length > limit:
-            longest = classnames[max(range(len(rows)), key=lambda k: len(rows[k]))]
-            raise InputError(f"the prompt of class '{longest}' has {length} tokens, the backbone takes {limit}")
-        length = self._backbone[0].text_length(length)
+        length = self._backbone[0].text_length(max(map(len, rows)))
         device = self._backbone[0].device
         ids = torch.tensor([row + [0] * (length - len(row)) for row in rows], device=device)
         mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows], device=device)
@@ -138,9 +134,14 @@ class TextContext(nn.Module):
     def _parts(self, classname: str) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
         backbone = self._backbone[0]
         whole = f"{self.prefix} {classname}{self.suffix}"
+        prefix, name, suffix = self._pieces([self.prefix, classname, self.suffix])
+        length = len(prefix) + len(name) + len(suffix) + 2  # with start and end token
+        if length > backbone.context_length:
+            raise InputError(
+                f"the prompt of class '{classname}' has {length} tokens, the backbone takes {backbone.context_length}"
+            )
         tokens = backbone.tokenize([whole])
         ids = tokens.ids[0][tokens.mask[0].bool()].tolist()
-        prefix, name, suffix = self._pieces([self.prefix, classname, self.suffix])
         if ids[1:-1] != prefix + name + suffix:
             raise InputError(f"the parts of the prompt '{whole}' do not tokenise alone as they do together")
         return ids[:1], prefix, name, suffix, ids[-1:]

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from prompts import template_problem
 from trainers.method import Method
 from trainers.settings import setting
 from trainers.teacher import mean_feature
@@ -16,7 +17,9 @@ class FrozenText(Method):
             "text feature of a class: of the sentence TEMPLATE, or the mean of N_PROMPTS sentences of the prompt file",
             choices=("template", "ensemble"),
         )
-        TEMPLATE: str = setting("a photo of a {}.", "the sentence; {} stands for the class name")
+        TEMPLATE: str = setting(
+            "a photo of a {}.", "the sentence; {} stands for the class name", check=template_problem
+        )
         N_PROMPTS: int = setting(50, "sentences per class, for TEXT ensemble", at_least=1)
 
     def set_classes(self, classnames: list[str]) -> None:

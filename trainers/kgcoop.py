@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from prompts import template_problem
 from trainers.coop import CoOp
 from trainers.registry import register_method
 from trainers.settings import setting
@@ -19,7 +20,9 @@ class KgCoOp(CoOp):
 
     class Config(CoOp.Config):
         W: float = setting(8.0, "weight of the distance to the text features of TEMPLATE", at_least=0)
-        TEMPLATE: str = setting("a photo of a {}.", "hand-written prompt; {} stands for the class name")
+        TEMPLATE: str = setting(
+            "a photo of a {}.", "hand-written prompt; {} stands for the class name", check=template_problem
+        )
 
     def set_classes(self, classnames: list[str]) -> None:
         super().set_classes(classnames)

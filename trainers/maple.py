@@ -28,6 +28,11 @@ class MaPLe(CoOp):
         PROMPT_DEPTH: int = setting(12, "J, number of layers; at most those of the shallower tower", at_least=1)
         VISUAL_PLACEMENT: str = inherited(VisualTokensConfig, "VISUAL_PLACEMENT", "insert")
 
+        def problem(self) -> str:
+            if self.CSC:
+                return "CSC is True; MaPLe's image tokens follow from one context of all classes"
+            return super().problem()
+
     def text_depth(self) -> int:
         return min(self.config.PROMPT_DEPTH, self.backbone.text_depth, self.backbone.vision_depth)
 

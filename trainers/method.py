@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from clip import Backbone, VisualPrompt
-from dassl.errors import InputError
+from dassl.errors import InputError, shown
 from dassl.optim import build_lr_scheduler, build_optimizer
-from prompts import Prompts, load_prompts
+from prompts import Prompts, check_text, filled, load_prompts
 from trainers.context import TextContext
 from trainers.features import Encoder
 from trainers.fewshot import FewShotFeatures
@@ -34,7 +34,7 @@ class Setup:
         classnames: names of the C classes, in label order.
         labels: labels (N,) of the training images.
         prompts: name or path of the file with a clinical template and sentences per class; "" for none.
-        shots: training images per class.
+        shots: training images per class; -1 for all.
         epochs: passes over the training images that the configuration asks for.
         steps_per_epoch: training steps in one of them.
     """
@@ -47,6 +47,10 @@ class Setup:
     shots: int = 1
     epochs: int = 1
     steps_per_epoch: int = 1
+
+    def __post_init__(self) -> None:
+        if self.shots < 0:  # all images: as many as the largest class has
+            self.shots = int(self.labels.bincount().max())
 
 
 class Method(nn.Module):
@@ -107,6 +111,8 @@ class Method(nn.Module):
 
     def set_classes(self, classnames: list[str]) -> None:
         """Change the current classes; what was learned stays."""
+        for name in classnames:
+            check_text(name, f"the class name {shown(name)}")
         self.classnames = list(classnames)
 
     def text_features(self) -> Tensor:
@@ -239,11 +245,27 @@ class Method(nn.Module):
 
     def template_features(self, template: str, classnames: list[str]) -> Tensor:
         """Normalised text features (C, D) of one sentence per class; {} in the template stands for the class name."""
-        return self.setup.encoder.sentences([template.format(name) for name in classnames])
+        sentences = [filled(template, name) for name in classnames]
+        self._say_what_is_cut(sentences)
+        return self.setup.encoder.sentences(sentences)
 
     def sentence_features(self, classnames: list[str], count: int) -> Tensor:
         """Normalised features (C, N, D) of the first N sentences of each class in the prompt file."""
-        return sentence_features(self.setup.encoder, self.prompts.sentences(classnames, count))
+        setting = f"TRAINER.{type(self).__name__.upper()}.N_PROMPTS"
+        sentences = self.prompts.sentences(classnames, count, setting)
+        self._say_what_is_cut([sentence for of_class in sentences for sentence in of_class])
+        return sentence_features(self.setup.encoder, sentences)
+
+    def _say_what_is_cut(self, sentences: list[str]) -> None:
+        """Print a warning where sentences reach the length of the backbone's context, which it reads no further."""
+        limit = self.backbone.context_length
+        candidates = [text for text in sentences if len(text.encode()) > limit - 2]  # a token has at least one byte
+        lengths = self.backbone.tokenize(candidates).mask.sum(1).tolist() if candidates else []
+        if full := [text for text, length in zip(candidates, lengths, strict=True) if length >= limit]:
+            print(
+                f"warning: {len(full)} of {len(sentences)} sentences fill the {limit} tokens that "
+                f"{self.backbone.name} reads, and are cut there: {shown(full[0])}"
+            )
 
 
 def _unscaled(loss: Tensor) -> Tensor:

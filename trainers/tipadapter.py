@@ -54,8 +54,8 @@ class TipAdapter(FrozenText):
     trains_keys: ClassVar[bool] = False
 
     class Config(FewShotConfig, FrozenText.Config):
-        SEARCH_STEPS: int = setting(200, "values of alpha and of beta that are tried", at_least=1)
-        SEARCH_SCALE: float = setting(50.0, "upper end of the values that are tried", above=0.1)
+        SEARCH_STEPS: int = setting(200, "values of alpha and of beta that are tried", at_least=1, at_most=10_000)
+        SEARCH_SCALE: float = setting(50.0, "upper end of the values that are tried", above=0.1, at_most=1e6)
 
     def build(self) -> None:
         self.cache = self.empty_cache(self.setup.labels.cpu())

@@ -32,6 +32,9 @@ class TipAdapterF(TipAdapter):
     class Config(TipAdapter.Config):
         ALPHAS: list[float] = setting([1.0], "the keys are trained for MAX_EPOCH epochs with each alpha", at_least=0)
 
+        def problem(self) -> str:
+            return "" if self.ALPHAS else "ALPHAS is empty; it must hold at least one value"
+
     @property
     def epochs(self) -> int:
         return self.setup.epochs * len(self.config.ALPHAS)

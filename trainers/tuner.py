@@ -1,11 +1,9 @@
 """The Dassl trainer that trains, tests and saves any method."""
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -242,7 +240,7 @@ class Tuner(TrainerX):
         self, epoch: int, directory: str, is_best: bool = False, val_result: Any = None, model_name: str = ""
     ) -> None:
         """Write the method's `state_dict`, with the classes and settings it belongs to, to <directory>/model.pth."""
-        settings = json.dumps(asdict(self.method.config))
+        settings = checkpoint.as_text(self.method.config)
         about = {**self.identity(), "classnames": self.method.classnames, "settings": settings}
         path = Path(directory) / (model_name or checkpoint.FILE)
         checkpoint.save(path, self.method.state_dict(), epoch + 1, about)
@@ -252,7 +250,7 @@ class Tuner(TrainerX):
         path = checkpoint.find(Path(directory), epoch)
         about = checkpoint.load_into(self.method, path, self.identity(), epoch)
         method = self.method
-        checkpoint.compare(about, method.classnames, asdict(method.config), method.classes_matter)
+        checkpoint.compare(about, method.classnames, method.config, method.classes_matter)
 
     def after_epoch(self) -> None:
         """Save the model (the best on validation, or the last), and the state that an interrupted run resumes from."""

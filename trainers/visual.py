@@ -14,8 +14,8 @@ STD = 0.02  # of the normal distribution of the starting values, as in CoOp-styl
 class VisualTokensConfig(Settings):
     """The settings of methods that learn tokens in the image tower."""
 
-    VISUAL_TOKENS: int = setting(4, "number of learned tokens before a block", at_least=1)
-    VISUAL_DEPTH: int = setting(1, "before how many blocks new tokens are learned; 0 for all", at_least=0)
+    VISUAL_TOKENS: int = setting(4, "number of learned tokens before a block", at_least=1, at_most=1000)
+    VISUAL_DEPTH: int = setting(1, "before how many blocks new tokens are learned; 0 for all", at_least=0, at_most=1000)
     VISUAL_PLACEMENT: str = setting(
         "insert", "insert tokens (the paper) or replace patches (the official Biomed-DPT code)", choices=PLACEMENTS
     )

@@ -26,6 +26,7 @@ class Rules:
         at_least, above, at_most, below: bounds of a number; None for no bound. Numbers are always finite.
         also: values that are allowed beyond these bounds.
         length: the number of elements of a list; None for any.
+        check: what is wrong with a value in other ways, as the end of "KEY is VALUE; it must …"; "" if nothing is.
         is_path: a text that names a file or folder, which may hold bytes that are no UTF-8.
     """
 
@@ -37,6 +38,7 @@ class Rules:
     below: float | None = None
     also: tuple[float, ...] = ()
     length: int | None = None
+    check: Callable[[Any], str] | None = None
     is_path: bool = False
 
     def words(self) -> Collection[str]:
@@ -55,10 +57,13 @@ class Rules:
 
     def problem(self, value: Any) -> str:
         """What is wrong with a value of the right type, as the end of "KEY is VALUE; it must …"; "" if nothing is."""
+        return self._problem(value) or (self.check(value) if self.check else "")
+
+    def _problem(self, value: Any) -> str:
         if isinstance(value, list | tuple):
             if self.length is not None and len(value) != self.length:
                 return f"have {self.length} values, not {len(value)}"
-            return next((f"hold values that each {found}" for found in map(self.problem, value) if found), "")
+            return next((f"hold values that each {found}" for found in map(self._problem, value) if found), "")
         if isinstance(value, str):
             return self._problem_of_text(value)
         if isinstance(value, bool) or value in self.also:
