@@ -5,7 +5,7 @@ python train.py --trainer BiomedDPT --dataset btmri --root DATA --backbone Biome
 python train.py --trainer CoOp_BiomedCLIP --dataset busi --root DATA --protocol base2new
 python train.py --trainer CoOp … --eval-only --model-dir OUTPUT/…/seed1
 python train.py --trainer BiomedDPT … TRAINER.BIOMEDDPT.L1_LAMBDA 20.0 OPTIM.MAX_EPOCH 50
-python train.py --list [METHOD]                          what there is, or the settings of a method
+python train.py --list [METHOD | settings]               what there is, the settings of a method, or those of all
 python train.py --import mine.py --trainer MyTrainer --dataset mine.yaml --root DATA
 """
 
@@ -21,11 +21,12 @@ except ModuleNotFoundError as error:
     sys.exit(2)
 
 
-def print_list(methods: list[str]) -> None:
-    """Print the lists of methods, backbones and data sets, or the settings of some methods."""
-    from configs.listing import everything, method_page
+def print_list(names: list[str]) -> None:
+    """Print the lists of methods, backbones and data sets, or the settings of some methods or ("settings") of all."""
+    from configs.listing import everything, method_page, settings_page
 
-    print("\n\n".join(map(method_page, methods)) if methods else everything())
+    pages = [settings_page() if name == "settings" else method_page(name) for name in names]
+    print("\n\n".join(pages) or everything())
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,5 +1,6 @@
 """The yaml files as layers: flat settings by full key, with the place where they stand for error messages."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from dassl.config import declared_keys, parse_yaml
 from dassl.errors import InputError, unknown_name
 
 Values = Mapping[str, Any]
+PROMPTS = "DATASET.PROMPTS"
+LARGEST_FILE = 2**20  # in bytes; configurations have some thousand
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,17 @@ class Layer:
 
 
 def file_layer(path: Path) -> Layer:
-    """A whole file: nested nodes, as in CoOp-style code, or keys with dots."""
+    """A whole file: nested nodes, as in CoOp-style code, or keys with dots.
+
+    A file that the key DATASET.PROMPTS names is looked for beside the configuration file first.
+    """
     where = f"configuration file '{path}'"
-    return _whole_file(where, _text(where, path))
+    layer = _whole_file(where, _text(where, path))
+    name = layer.values.get(PROMPTS)
+    beside = path.parent / (name if name.endswith(".json") else f"{name}.json") if isinstance(name, str) else path
+    if not name or not os.path.isfile(beside):
+        return layer
+    return Layer(where, {**layer.values, PROMPTS: str(beside)})
 
 
 @lru_cache
@@ -106,10 +117,12 @@ def _check_section_name(where: str, name: str) -> None:
 
 
 def _text(where: str, path: Path) -> str:
+    if not os.path.exists(path):
+        raise InputError(f"{where} does not exist")
+    if not os.path.isfile(path) or os.path.getsize(path) > LARGEST_FILE:
+        raise InputError(f"{where} is no file of at most {LARGEST_FILE:,} bytes")
     try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{where} does not exist") from None
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{where} cannot be read: {error}") from error
 

@@ -1,6 +1,7 @@
 """The lists that `train.py --list` prints: methods, backbones and data sets, or one method with its settings."""
 
 import inspect
+from collections.abc import Mapping
 
 from tabulate import tabulate
 
@@ -8,7 +9,8 @@ from clip import BACKBONE_REGISTRY
 from configs.declared import declared, is_method, why_unsupported
 from configs.default import default_cfg
 from configs.names import PROTOCOLS, dataset_names, method_file
-from dassl.config.schema import describe
+from dassl.config import declared_keys
+from dassl.config.schema import Declaration, declarations, describe
 from dassl.engine import TRAINER_REGISTRY
 
 YES, NO = "yes", "–"
@@ -24,6 +26,22 @@ def everything() -> str:
     )
 
 
+def settings_page() -> str:
+    """The general settings, which are all keys but those of the methods, with their rules."""
+    keys = declared_keys()
+    nodes = list(dict.fromkeys(key.rpartition(".")[0] for key in keys))
+    ordered = {key: keys[key] for key in sorted(keys, key=lambda key: nodes.index(key.rpartition(".")[0]))}
+    return (
+        "Keys of yaml files, and of KEY VALUE pairs at the end of a command line. The rules of a list hold for each of "
+        f"its elements. A method has settings of its own: python train.py --list METHOD.\n\n{_table(ordered, 'key')}"
+    )
+
+
+def _table(keys: Mapping[str, Declaration], title: str) -> str:
+    header = [title, "type", "default", "allowed", "meaning"]
+    return tabulate(describe(keys), header, tablefmt="github", disable_numparse=True)
+
+
 def method_page(name: str) -> str:
     """What one method is, its settings with their defaults, and its configuration file.
 
@@ -34,9 +52,7 @@ def method_page(name: str) -> str:
     summary = inspect.cleandoc(method.__doc__ or "").partition("\n\n")[0]
     parts = [name, summary]
     if is_method(name):
-        header = [f"TRAINER.{name.upper()}.…", "type", "default", "allowed", "meaning"]
-        rows = describe(declared(name).Config)
-        parts.append(tabulate(rows, header, tablefmt="github", disable_numparse=True))
+        parts.append(_table(declarations(declared(name).Config), f"TRAINER.{name.upper()}.…"))
     path = method_file(name)
     if path.is_file():
         parts.append(f"configs/trainers/{path.name}:\n\n{path.read_text(encoding='utf-8').rstrip()}")

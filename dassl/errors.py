@@ -1,5 +1,6 @@
 """The exception for bad user input, the error for unknown names, and exit codes. Needs no torch."""
 
+import io
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -31,6 +32,9 @@ def unknown_name(kind: str, name: str, available: Iterable[str]) -> InputError:
 
 def exit_code(work: Callable[[], int | None], after_interrupt: str = "") -> int:
     """Run a program and return its exit code: 2 after bad input, 130 after an interrupt, with a message on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")
     try:
         return work() or 0
     except InputError as error:

@@ -1,6 +1,7 @@
 """A user's own Python file with trainers and data sets (--import)."""
 
 import importlib.util
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -19,7 +20,7 @@ def import_file(path: str) -> None:
     Raises:
         InputError: the file is missing, or its import fails.
     """
-    file = Path(path).expanduser().resolve()
+    file = Path(os.path.expanduser(path)).resolve()
     if not file.is_file():
         raise InputError(f"--import: '{path}' is no file; name a Python file that registers a trainer or a data set")
     known = [getattr(module, "__file__", None) for module in list(sys.modules.values())]

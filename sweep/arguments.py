@@ -1,6 +1,7 @@
 """The arguments that say which runs a grid has, and the grids that they mean."""
 
 import argparse
+import os
 from pathlib import Path
 
 from configs.names import is_path
@@ -52,7 +53,7 @@ def grids_and_options(args: argparse.Namespace) -> tuple[list[Axes], Options]:
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS)
     datasets, files = _datasets(args.datasets)
-    imports = tuple(str(Path(path).expanduser().resolve()) for path in args.imports)
+    imports = tuple(str(Path(os.path.expanduser(path)).resolve()) for path in args.imports)
     output = args.output or Path("output_published" if args.published else "output")
     options = Options(output, args.root, args.published, tuple(args.opts), imports, files)
     options.import_files()
@@ -81,7 +82,7 @@ def _datasets(given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[str,
     chosen = []
     for dataset in given:
         name = dataset_name(dataset) if is_path(dataset) else dataset
-        path = str(Path(dataset).expanduser().resolve()) if is_path(dataset) else ""
+        path = str(Path(os.path.expanduser(dataset)).resolve()) if is_path(dataset) else ""
         if name in chosen and files.get(name, "") != path:
             raise InputError(f"--datasets: two data sets are named '{name}'; rename the yaml file of one")
         if path:

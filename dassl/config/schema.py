@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Collection, Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ class Rules:
     def _problem_of_text(self, value: str) -> str:
         if "\0" in value:
             return "hold no character of code 0"
+        if self.is_path and value.startswith("~") and os.path.expanduser(value) == value:
+            return "not begin with '~' and the name of an unknown user"
         if not self.is_path and any("\ud800" <= letter <= "\udfff" for letter in value):
             return "be a text in UTF-8"
         words = self.words()
@@ -190,11 +193,11 @@ def parse(config: type[ConfigT], values: Mapping[str, Any], where: str) -> Confi
     return settings
 
 
-def describe(config: type[Settings]) -> list[tuple[str, str, str, str, str]]:
-    """Name, type, default, allowed values and help of every setting."""
+def describe(keys: Mapping[str, Declaration]) -> list[tuple[str, str, str, str, str]]:
+    """Name, type, default, allowed values and help of every key."""
     return [
         (name, type_name(key.kind), repr(key.default), key.rules.allowed(), key.rules.help)
-        for name, key in declarations(config).items()
+        for name, key in keys.items()
     ]
 
 

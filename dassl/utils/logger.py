@@ -18,7 +18,7 @@ class Logger:
         self.file = None
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+            self.file = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - closed by close()
 
     def write(self, text: str) -> None:
         self.console.write(text)
