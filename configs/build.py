@@ -119,7 +119,7 @@ def build_cfg(choice: Choice) -> CfgNode:
     for layer in pairs:
         merge(cfg, layer)
     check_settings(cfg)
-    DATASET_REGISTRY.get(cfg.DATASET.NAME)
+    _check_names(cfg)
     _check_method(cfg, choice.trainer)
     for layer in sections:
         keys.refuse_never_read(layer.where, layer.values, cfg, SET_BY_CHOICE)
@@ -162,6 +162,15 @@ def _pairs(opts: Sequence[str]) -> list[Layer]:
         raise InputError(f"settings at the end of the command line come as KEY VALUE pairs; got {' '.join(opts)}")
     pairs = zip(opts[::2], opts[1::2], strict=True)
     return [Layer(f"command line: {key} {value}", {key: value}) for key, value in pairs]
+
+
+def _check_names(cfg: CfgNode) -> None:
+    """Refuse names that nothing is registered under; a plain Dassl trainer may use other backbones."""
+    if cfg.DATASET.NAME not in DATASET_REGISTRY:
+        raise unknown_name("data set (DATASET.NAME)", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names())
+    if is_method(cfg.TRAINER.NAME) and cfg.MODEL.BACKBONE.NAME not in BACKBONE_REGISTRY:
+        name = cfg.MODEL.BACKBONE.NAME
+        raise unknown_name("backbone (MODEL.BACKBONE.NAME)", name, BACKBONE_REGISTRY.registered_names())
 
 
 def _check_method(cfg: CfgNode, trainer: str) -> None:

@@ -1,6 +1,5 @@
 """The default configuration: the framework's, this project's own keys, and a node of settings for every method."""
 
-from collections import Counter
 from copy import copy
 from functools import lru_cache
 
@@ -13,6 +12,7 @@ from configs.names import PROTOCOLS
 from dassl.config import declare, get_cfg_default
 from dassl.config.schema import Settings, declarations, setting
 from dassl.engine import TRAINER_REGISTRY
+from dassl.errors import shown
 from trainers.precision import NAMES as PRECISIONS
 
 
@@ -48,9 +48,10 @@ class Dataset(Settings):
         if self.FOLDS and self.FOLD > self.FOLDS:
             return f"FOLD is {self.FOLD}; it must be at most DATASET.FOLDS, {self.FOLDS}"
         if any(not name.strip() for name in self.CLASSES):
-            return "CLASSES holds an empty name"
-        repeated = [name for name, count in Counter(self.CLASSES).items() if count > 1]
-        return f"CLASSES holds '{repeated[0]}' more than once" if repeated else ""
+            return f"CLASSES is {shown(self.CLASSES)}; it must hold no empty name"
+        if len(set(self.CLASSES)) < len(self.CLASSES):
+            return f"CLASSES is {shown(self.CLASSES)}; it must hold no name more than once"
+        return ""
 
 
 PROJECT_KEYS: dict[str, type[Settings]] = {"": Root, "MODEL.BACKBONE": Backbone, "DATASET": Dataset}

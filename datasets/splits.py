@@ -195,7 +195,7 @@ def derived_folder(dataset_dir: Path) -> Path:
     # Root can write to a read-only folder; checking its mode as well protects it then too.
     if os.access(dataset_dir, os.W_OK) and dataset_dir.stat().st_mode & stat.S_IWUSR:
         return dataset_dir
-    name = hashlib.sha256(str(dataset_dir.resolve()).encode()).hexdigest()[:12]
+    name = hashlib.sha256(os.fsencode(dataset_dir.resolve())).hexdigest()[:12]
     return cache_dir() / "datasets" / f"{dataset_dir.name}-{name}"
 
 

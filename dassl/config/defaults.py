@@ -184,7 +184,7 @@ class Optimization(Settings):
 
     def problem(self) -> str:
         if not self.STEPSIZE:
-            return "STEPSIZE is empty; it must hold at least one epoch, or -1"
+            return f"STEPSIZE is {self.STEPSIZE}; it must hold at least one epoch, or -1"
         if self.NAME == "sgd" and self.SGD_NESTEROV and (self.MOMENTUM == 0 or self.SGD_DAMPNING):
             return "SGD_NESTEROV is True; it needs MOMENTUM above 0 and SGD_DAMPNING 0"
         return ""

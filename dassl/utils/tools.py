@@ -115,7 +115,7 @@ def set_random_seed(seed: int) -> None:
 def stream_seed(*parts: object) -> int:
     """Return a seed below 2**32 that depends only on the parts and is the same on every machine."""
     text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=4).digest(), "big")
 
 
 @contextlib.contextmanager
