@@ -47,7 +47,7 @@ REFUSED = {
     "DATASET.FOLDS": ["1", "-1"],
     "DATASET.FOLD": ["0", "-1"],
     "DATASET.CLASSES": ["('a', '')", "('a', ' ')", "('a', 'a')", "('a', 1)", "ab", "('a', '\\ud800')"],
-    "INPUT.RRCROP_SCALE": ["()", "(0.5,)", "(0.0, 1.0)", "(0.8, 0.2)", "(0.5, 1.5)", "(0.1, 0.2, 0.3)", "0.5", "('a',)"],
+    "INPUT.RRCROP_SCALE": ["()", "(0.5,)", "(0.0, 1.0)", "(0.8, 0.2)", "(0.5, 1.5)", "(0.1, 0.2, 0.3)", "('a',)"],
     "INPUT.TRANSFORMS": ["(1, 2)", "normalise", "('normalise',)", "(None,)", "3"],
     "INPUT.INTERPOLATION": ["cubic"],
     "INPUT.SIZE": ["(224,)", "(0, 0)", "224", "(2.5, 2.5)"],

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip import Backbone, Tokens
-from dassl.errors import InputError, unknown_name
+from dassl.errors import InputError, shown, unknown_name
 
 POSITIONS = ("end", "middle", "front")
 
@@ -61,7 +61,7 @@ class TextContext(nn.Module):
             raise InputError("N_CTX is 0, and there are no words before the class name to be learned; set N_CTX")
         pieces = self._pieces([prefix])[0]
         if self.n_ctx > len(pieces):
-            raise InputError(f"N_CTX is {self.n_ctx}, but the prompt's start '{prefix}' has {len(pieces)} tokens")
+            raise InputError(f"N_CTX is {self.n_ctx}, but the prompt's start {shown(prefix)} has {len(pieces)} tokens")
         start = self._embed(pieces[: self.n_ctx])
         values = start.expand(len(classnames), -1, -1) if class_specific else start
         self.ctx = nn.Parameter(torch.empty_like(values).normal_(std=0.02) if random_init else values.clone())
