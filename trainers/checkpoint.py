@@ -37,9 +37,9 @@ def save(path: Path, weights: dict, epoch: int, about: dict[str, Any]) -> None:
         torch.save({"about": about, "epoch": epoch, "state_dict": weights}, temporary)
 
 
-def as_text(config: Settings) -> str:
+def settings_of(config: Settings) -> dict[str, Any]:
     """The settings of a method as a checkpoint holds them."""
-    return json.dumps({**asdict(config), "VERSION": VERSION})
+    return {"settings": json.dumps(asdict(config)), "settings_version": VERSION}
 
 
 def find(directory: Path, epoch: int | None) -> Path:
@@ -111,7 +111,7 @@ def compare(about: dict[str, Any], classnames: list[str], config: Settings, clas
             raise InputError(f"the checkpoint was trained on the classes {trained_on}, this run has {classnames}")
         print(f"note: trained on the classes {trained_on}, tested on {classnames}")
     settings, stored = asdict(config), json.loads(about.get("settings", "{}"))
-    if stored.get("VERSION", 1) < VERSION:
+    if about.get("settings_version", 1) < VERSION:
         stored = in_todays_words(stored, defaults_of(type(config)))
     for key in sorted(stored.keys() & settings.keys()):
         if stored[key] != json.loads(json.dumps(settings[key])):

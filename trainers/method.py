@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 from clip import Backbone, VisualPrompt
 from dassl.errors import InputError, shown
 from dassl.optim import build_lr_scheduler, build_optimizer
-from prompts import Prompts, check_text, filled, load_prompts
+from prompts import Prompts, check_text, filled, load_prompts, template_problem
 from trainers.context import TextContext
 from trainers.features import Encoder
 from trainers.fewshot import FewShotFeatures
@@ -245,6 +245,8 @@ class Method(nn.Module):
 
     def template_features(self, template: str, classnames: list[str]) -> Tensor:
         """Normalised text features (C, D) of one sentence per class; {} in the template stands for the class name."""
+        if problem := template_problem(template):
+            raise InputError(f"the template {shown(template)} must {problem}")
         sentences = [filled(template, name) for name in classnames]
         self._say_what_is_cut(sentences)
         return self.setup.encoder.sentences(sentences)

@@ -240,8 +240,8 @@ class Tuner(TrainerX):
         self, epoch: int, directory: str, is_best: bool = False, val_result: Any = None, model_name: str = ""
     ) -> None:
         """Write the method's `state_dict`, with the classes and settings it belongs to, to <directory>/model.pth."""
-        settings = checkpoint.as_text(self.method.config)
-        about = {**self.identity(), "classnames": self.method.classnames, "settings": settings}
+        settings = checkpoint.settings_of(self.method.config)
+        about = {**self.identity(), "classnames": self.method.classnames, **settings}
         path = Path(directory) / (model_name or checkpoint.FILE)
         checkpoint.save(path, self.method.state_dict(), epoch + 1, about)
 
