@@ -36,10 +36,7 @@ class CLIPAdapter(FrozenText):
         width = self.backbone.embed_dim
         narrow = width // self.config.REDUCTION
         if not narrow:
-            raise InputError(
-                f"TRAINER.CLIPADAPTER.REDUCTION is {self.config.REDUCTION}; it must be at most the width of the "
-                f"features, {width}"
-            )
+            raise InputError(f"TRAINER.CLIPADAPTER.REDUCTION is {self.config.REDUCTION}; it must be at most {width}")
         self.adapter = nn.Sequential(
             nn.Linear(width, narrow, bias=False), nn.ReLU(), nn.Linear(narrow, width, bias=False), nn.ReLU()
         )

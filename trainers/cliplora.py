@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from clip import Backbone, Tower
-from prompts import filled, template_problem
+from prompts import filled
 from trainers.lora import LoRA
 from trainers.method import Method, Optimization
 from trainers.registry import register_method
-from trainers.settings import setting
+from trainers.settings import TemplateConfig, setting
 
 ENCODERS: dict[str, tuple[Tower, ...]] = {"both": ("text", "image"), "text": ("text",), "image": ("image",)}
 LAST_LR = 1e-6  # at the end of the cosine
@@ -35,8 +35,7 @@ class CLIPLoRA(Method):
     schedule_per_step = True
     reads = ("OPTIM.LR", "OPTIM.WEIGHT_DECAY", "OPTIM.ADAM_BETA1", "OPTIM.ADAM_BETA2")
 
-    class Config(Method.Config):
-        TEMPLATE: str = setting("a photo of a {}.", "prompt; {} stands for the class name", check=template_problem)
+    class Config(TemplateConfig, Method.Config):
         ENCODER: str = setting("both", "which towers are changed", choices=tuple(ENCODERS))
         PARAMS: str = setting("qkv", "which projections of the attention are changed: letters of qkv")
         RANK: int = setting(2, "rank of the additions", at_least=1, at_most=1000)

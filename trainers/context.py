@@ -136,10 +136,8 @@ class TextContext(nn.Module):
         whole = f"{self.prefix} {classname}{self.suffix}"
         prefix, name, suffix = self._pieces([self.prefix, classname, self.suffix])
         length = len(prefix) + len(name) + len(suffix) + 2  # with start and end token
-        if length > backbone.context_length:
-            raise InputError(
-                f"the prompt of class '{classname}' has {length} tokens, the backbone takes {backbone.context_length}"
-            )
+        if length > (limit := backbone.context_length):
+            raise InputError(f"the prompt of class '{classname}' has {length} tokens, the backbone takes {limit}")
         tokens = backbone.tokenize([whole])
         ids = tokens.ids[0][tokens.mask[0].bool()].tolist()
         if ids[1:-1] != prefix + name + suffix:

@@ -30,9 +30,7 @@ class CoOp(Method):
             f'words that the context starts from; "{TEMPLATE}" for those of the data set\'s template before the class '
             'name, "" for random values N(0, 0.02²)',
         )
-        N_CTX: int = setting(
-            4, "number of learned tokens; 0 for as many as CTX_INIT has words", at_least=0, at_most=1000
-        )
+        N_CTX: int = setting(4, "learned tokens; 0 for as many as CTX_INIT has words", at_least=0, at_most=1000)
         CSC: bool = setting(False, "learn one context per class instead of one for all classes")
         CLASS_TOKEN_POSITION: str = setting("end", "where the class name stands in the context", choices=POSITIONS)
         TEXT_DROPOUT: bool = setting(False, "keep the dropout of the text tower on while training")

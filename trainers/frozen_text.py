@@ -2,23 +2,19 @@
 
 from torch import Tensor
 
-from prompts import template_problem
 from trainers.method import Method
-from trainers.settings import setting
+from trainers.settings import TemplateConfig, setting
 from trainers.teacher import mean_feature
 
 
 class FrozenText(Method):
     """A method whose text features are those of a template or the mean of the sentences of each class."""
 
-    class Config(Method.Config):
+    class Config(TemplateConfig, Method.Config):
         TEXT: str = setting(
             "template",
             "text feature of a class: of the sentence TEMPLATE, or the mean of N_PROMPTS sentences of the prompt file",
             choices=("template", "ensemble"),
-        )
-        TEMPLATE: str = setting(
-            "a photo of a {}.", "the sentence; {} stands for the class name", check=template_problem
         )
         N_PROMPTS: int = setting(50, "sentences per class, for TEXT ensemble", at_least=1)
 

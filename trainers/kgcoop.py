@@ -3,10 +3,9 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-from prompts import template_problem
 from trainers.coop import CoOp
 from trainers.registry import register_method
-from trainers.settings import setting
+from trainers.settings import TemplateConfig, setting
 
 
 @register_method
@@ -18,11 +17,8 @@ class KgCoOp(CoOp):
 
     source = "arXiv 2303.13283"
 
-    class Config(CoOp.Config):
+    class Config(TemplateConfig, CoOp.Config):
         W: float = setting(8.0, "weight of the distance to the text features of TEMPLATE", at_least=0)
-        TEMPLATE: str = setting(
-            "a photo of a {}.", "hand-written prompt; {} stands for the class name", check=template_problem
-        )
 
     def set_classes(self, classnames: list[str]) -> None:
         super().set_classes(classnames)

@@ -4,11 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from prompts import template_problem
 from trainers.coop import CoOp
 from trainers.losses import soft_cross_entropy
 from trainers.registry import register_method
-from trainers.settings import setting
+from trainers.settings import TemplateConfig, setting
 
 
 @register_method
@@ -23,12 +22,9 @@ class ProGrad(CoOp):
     verified_against = "official code: first step; by hand"
     stackable = False  # each run differentiates through the text tower twice, on its own prompts
 
-    class Config(CoOp.Config):
+    class Config(TemplateConfig, CoOp.Config):
         T: float = setting(1.0, "temperature of the KL divergence", above=0)
         LAMBDA: float = setting(1.0, "how much of a conflicting component is removed", at_least=0)
-        TEMPLATE: str = setting(
-            "a photo of a {}.", "prompt of the zero-shot teacher; {} stands for the class name", check=template_problem
-        )
         TEACHER: str = setting(
             "zeroshot",
             "zeroshot (the paper) or self (the official Biomed-DPT code: the student, so that the KL has no gradient)",

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip import VisualPrompt
-from prompts import template_problem
 from trainers.coop import CoOp
 from trainers.losses import kl_to_teacher
 from trainers.registry import register_method
-from trainers.settings import inherited, setting
+from trainers.settings import TemplateConfig, inherited, setting
 from trainers.teacher import mean_feature
 from trainers.visual import VisualTokens, VisualTokensConfig
 
@@ -32,15 +31,10 @@ class PromptSRC(CoOp):
     verified_against = "losses and averaging by hand"
     needs_image_tokens = True
 
-    class Config(VisualTokensConfig, CoOp.Config):
+    class Config(TemplateConfig, VisualTokensConfig, CoOp.Config):
         VISUAL_DEPTH: int = inherited(VisualTokensConfig, "VISUAL_DEPTH", 9)
         PROMPT_DEPTH: int = setting(9, "J, in how many layers of the text tower the context is learned", at_least=1)
         N_PROMPTS: int = setting(50, "sentences per class that T* is the mean of; 0 for TEMPLATE alone", at_least=0)
-        TEMPLATE: str = setting(
-            "a photo of a {}.",
-            "the sentence of T* for N_PROMPTS 0; {} stands for the class name",
-            check=template_problem,
-        )
         TEXT_WEIGHT: float = setting(25.0, "weight of the distance of the text features", at_least=0)
         IMAGE_WEIGHT: float = setting(10.0, "weight of the distance of the image features", at_least=0)
         GPA_MEAN: float = setting(45.0, "epoch with the largest weight in the mean of prompts")

@@ -4,9 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from dassl.config.schema import Settings, inherited, setting
+from prompts import template_problem
 
-__all__ = ["VERSION", "Settings", "in_todays_words", "inherited", "setting"]
+__all__ = ["VERSION", "Settings", "TemplateConfig", "in_todays_words", "inherited", "setting"]
 VERSION = 2  # of the meaning of stored settings
+
+
+class TemplateConfig(Settings):
+    """The setting of methods that use the text features of one sentence per class."""
+
+    TEMPLATE: str = setting("a photo of a {}.", "the sentence; {} stands for the class name", check=template_problem)
 
 
 def in_todays_words(stored: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

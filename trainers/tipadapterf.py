@@ -30,10 +30,7 @@ class TipAdapterF(TipAdapter):
     reads = ("OPTIM.LR",)
 
     class Config(TipAdapter.Config):
-        ALPHAS: list[float] = setting([1.0], "the keys are trained for MAX_EPOCH epochs with each alpha", at_least=0)
-
-        def problem(self) -> str:
-            return "" if self.ALPHAS else "ALPHAS is empty; it must hold at least one value"
+        ALPHAS: list[float] = setting([1.0], "MAX_EPOCH epochs are trained with each alpha", at_least=0, not_empty=True)
 
     @property
     def epochs(self) -> int:

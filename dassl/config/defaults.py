@@ -172,7 +172,7 @@ class Optimization(Settings):
     BASE_LR_MULT: float = setting(0.1, "factor of the other layers' rate; upstream's, not read here", **RATE)
     LR_SCHEDULER: str = setting("single_step", "schedule of the learning rate", choices=_schedules)
     STEPSIZE: tuple[int, ...] = setting(
-        (-1,), "epochs at which the rate falls; -1 for MAX_EPOCH", at_least=1, also=(-1,)
+        (-1,), "epochs at which the rate falls; -1 for MAX_EPOCH", at_least=1, also=(-1,), not_empty=True
     )
     GAMMA: float = setting(0.1, "factor of the rate at each of them", above=0, at_most=1)
     MAX_EPOCH: int = setting(10, "epochs of the training", at_least=1)
@@ -183,8 +183,6 @@ class Optimization(Settings):
     WARMUP_RECOUNT: bool = setting(True, "the schedule starts after the warm-up, not with it")
 
     def problem(self) -> str:
-        if not self.STEPSIZE:
-            return f"STEPSIZE is {self.STEPSIZE}; it must hold at least one epoch, or -1"
         if self.NAME == "sgd" and self.SGD_NESTEROV and (self.MOMENTUM == 0 or self.SGD_DAMPNING):
             return "SGD_NESTEROV is True; it needs MOMENTUM above 0 and SGD_DAMPNING 0"
         return ""

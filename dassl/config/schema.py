@@ -27,6 +27,7 @@ class Rules:
         at_least, above, at_most, below: bounds of a number; None for no bound. Numbers are always finite.
         also: values that are allowed beyond these bounds.
         length: the number of elements of a list; None for any.
+        not_empty: a list has at least one element.
         check: what is wrong with a value in other ways, as the end of "KEY is VALUE; it must …"; "" if nothing is.
         is_path: a text that names a file or folder, which may hold bytes that are no UTF-8.
     """
@@ -39,6 +40,7 @@ class Rules:
     below: float | None = None
     also: tuple[float, ...] = ()
     length: int | None = None
+    not_empty: bool = False
     check: Callable[[Any], str] | None = None
     is_path: bool = False
 
@@ -53,7 +55,7 @@ class Rules:
         bounds = {">=": self.at_least, ">": self.above, "<=": self.at_most, "<": self.below}
         found = [f"{sign} {bound:.10g}" for sign, bound in bounds.items() if bound is not None]
         parts = [*(f"{value:g}" for value in self.also), ", ".join(found)] if found else []
-        size = [f"{self.length} values"] if self.length else []
+        size = [f"{self.length} values"] if self.length else ["at least one value"] if self.not_empty else []
         return ", each ".join([*size, *([" or ".join(parts)] if parts else [])])
 
     def problem(self, value: Any) -> str:
@@ -64,6 +66,8 @@ class Rules:
         if isinstance(value, list | tuple):
             if self.length is not None and len(value) != self.length:
                 return f"have {self.length} values, not {len(value)}"
+            if self.not_empty and not value:
+                return "have at least one value"
             return next((f"hold values that each {found}" for found in map(self._problem, value) if found), "")
         if isinstance(value, str):
             return self._problem_of_text(value)
