@@ -202,3 +202,17 @@ def test_class_names_that_no_tokeniser_reads(build, name, message):
 def test_a_prompt_beyond_the_context_is_refused(build, tokens, message):
     with pytest.raises(InputError, match=message):
         build("CoOp", opts=context_settings("CoOp", CTX_INIT="", N_CTX=tokens))
+
+
+def test_folders_whose_names_are_no_utf_8(command, phantom_root, tmp_path):
+    root = tmp_path / "data \udcff"
+    try:
+        root.symlink_to(phantom_root)
+    except (OSError, UnicodeError):
+        pytest.skip("the file system takes names in UTF-8 only")
+    words = ["--trainer", "CoOp", "--shots", 1, "OPTIM.MAX_EPOCH", 1]
+    for said in ("results in", "complete already"):
+        code, printed = command(*words, root=root, out="run \udcff")
+        assert code == 0
+        assert said in printed.out
+        assert "run \\udcff" in printed.out
