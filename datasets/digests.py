@@ -64,18 +64,23 @@ def _of_folder(folder: str, paths: list[str]) -> Iterator[tuple[str, str]]:
     cached = cache_dir() / "digests" / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]}.json"
     known, now = _read(cached), time.time_ns()
     statuses = {path: file_status(path) for path in paths}
-    found = {path: known.get(os.path.basename(path), {}).get(_text(statuses[path])) for path in paths}
+    found = {path: known.get(_name(path), {}).get(_text(statuses[path])) for path in paths}
     missing = [path for path, digest in found.items() if digest is None]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         digests = pool.map(_digest, missing)
         found.update(zip(missing, tqdm(digests, "reading images", len(missing), delay=5), strict=True))
     settled = [path for path in missing if max(statuses[path][1:3]) < now - SETTLED_NS]
     if settled:
-        known |= {os.path.basename(path): {_text(statuses[path]): found[path]} for path in settled}
+        known |= {_name(path): {_text(statuses[path]): found[path]} for path in settled}
         # If the digests cannot be kept, they are computed again next time.
         with contextlib.suppress(OSError), atomic_path(cached) as temporary:
             temporary.write_bytes(orjson.dumps(known))
     return ((path, str(digest)) for path, digest in found.items())
+
+
+def _name(path: str) -> str:
+    """The name of a file in its folder, as text that JSON can hold."""
+    return os.fsencode(os.path.basename(path)).decode(errors="backslashreplace")
 
 
 def _text(status: Status) -> str:

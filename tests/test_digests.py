@@ -53,6 +53,14 @@ def test_a_file_changed_with_equal_size_and_time_is_read_again(files):
     assert read[3:] == ["a"]
 
 
+def test_a_name_that_is_no_utf_8_is_remembered(files, tmp_path):
+    _, read = files
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/images/\xff.png")
+    Path(path).write_bytes(b"odd")
+    assert content_digests([path]) == content_digests([path]) == {path: sha(b"odd")}
+    assert len(read) == 1
+
+
 def test_a_file_that_may_change_within_the_same_time_stamp_is_not_remembered(files, monkeypatch):
     paths, read = files
     monkeypatch.setattr(digests, "SETTLED_NS", 10**18)
