@@ -137,7 +137,7 @@ class FolderDataset(DatasetBase):
         """Raise an InputError if images of the split are missing; say which images are in no part of it."""
         entries, present = self.split.entries(), set(self._present())
         listed = [file for file, _, _ in entries]
-        missing = [file for file in listed if file not in present and not (self.image_dir / file).is_file()]
+        missing = [file for file in listed if file not in present and not os.path.isfile(self.image_dir / file)]
         if missing:
             raise InputError(
                 f"{len(missing):,} of {len(entries):,} images of the split are missing in '{self.image_dir}'; "
