@@ -18,6 +18,20 @@ def shown(value: object, length: int = 120) -> str:
     return text if len(text) <= length else f"{text[:length]}…"
 
 
+def printable(text: str, keep: str = "\n") -> str:
+    """Text with escapes in place of what a terminal would obey or cannot show.
+
+    Control characters, marks of the direction of writing, and bytes of a file name that are not UTF-8.
+
+    Args:
+        text: the text.
+        keep: characters that stay as they are.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
+
+
 def unknown_name(kind: str, name: str, available: Iterable[str]) -> InputError:
     """Make the error for an unknown name, with the most similar known name and the known names, at most 60 of them."""
     available = sorted(available)
@@ -38,7 +52,7 @@ def exit_code(work: Callable[[], int | None], after_interrupt: str = "") -> int:
     try:
         return work() or 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"interrupted; {after_interrupt}", file=sys.stderr)

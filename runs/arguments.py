@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from configs.names import is_path
 from dassl.errors import InputError
 from runs.imports import import_file
-from runs.run import Run, dataset_name
+from runs.run import ALL_SHOTS, Run, dataset_name
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -27,7 +27,7 @@ def build_parser(description: str = "") -> argparse.ArgumentParser:
     add("--backbone", help="Tiny (default), BiomedCLIP …")
     add("--dataset", help="a data set of --list, or the path of your own yaml file (default: phantom)")
     add("--root", default="", help="the folder that holds BTMRI/, BUSI/ … (default: data/ in this project)")
-    add("--shots", type=int, default=16, help="training images per class (default: 16)")
+    add("--shots", type=_shots, default=16, help="training images per class, or all (default: 16)")
     add("--seed", type=int, default=1, help="random seed of images and training (default: 1)")
     add("--protocol", default="few_shot", help="few_shot (default) or base2new")
     add("--published", action="store_true", help="follow the official code where it differs from the paper")
@@ -43,6 +43,13 @@ def build_parser(description: str = "") -> argparse.ArgumentParser:
     add("--accept-unread", action="store_true", help="accept KEY VALUE pairs that the run does not read")
     add("opts", nargs="*", metavar="KEY VALUE", help="configuration keys and their values")
     return parser
+
+
+def _shots(text: str) -> int:
+    return ALL_SHOTS if text == "all" else int(text)
+
+
+_shots.__name__ = "number of shots"  # argparse shows the name where the text is no number
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +71,8 @@ def configuration(args: argparse.Namespace) -> tuple["CfgNode", Run]:
     )
     from runs.plain import is_plain
 
-    if args.shots < 1:
-        raise InputError(f"--shots {args.shots}: at least 1 image per class is needed")
+    if args.shots < 1 and args.shots != ALL_SHOTS:
+        raise InputError(f"--shots {args.shots}: at least 1 image per class is needed; 'all' takes all of them")
     for path in args.imports:
         import_file(path)
     file, dataset = args.dataset_config_file, args.dataset
@@ -98,4 +105,5 @@ def configuration(args: argparse.Namespace) -> tuple["CfgNode", Run]:
     if choice.trainer in untrained_methods():  # its result is that of every number of shots and every seed
         shots, seed = 0, 1
     name = dataset_name(file) if file else choice.dataset
-    return cfg, Run(choice.protocol, name, backbone, choice.trainer, shots, seed)
+    fold = cfg.DATASET.FOLD if cfg.DATASET.FOLDS else 0
+    return cfg, Run(choice.protocol, name, backbone, choice.trainer, shots, seed, fold)

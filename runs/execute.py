@@ -154,6 +154,7 @@ def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:
     split, prompts = getattr(dataset, "split", None), getattr(trainer.method, "prompts_read", None)
     results = {
         **job.run.as_dict(),
+        **({"folds": job.cfg.DATASET.FOLDS} if job.run.fold else {}),
         "variant": "published" if job.cfg.PUBLISHED else "clean",
         "metrics": with_harmonic_mean(trainer.evaluation),
         "trainable_parameters": trainer.trainable_parameters,

@@ -14,7 +14,7 @@ MARKER = "COMPLETE"  # written last; a run without it has no result
 
 
 def is_complete(folder: str | Path) -> bool:
-    return os.path.isfile(f"{folder}/{MARKER}")
+    return os.path.lexists(f"{folder}/{MARKER}")
 
 
 def is_started(folder: Path) -> bool:

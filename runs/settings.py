@@ -14,7 +14,7 @@ from dassl.config import parse_yaml
 from dassl.errors import InputError
 from runs.contents import Contents
 from runs.folder import CONFIG_FILE, is_complete, is_started
-from runs.results import read_results
+from runs.results import DamagedError, read_results
 
 # Settings that do not change the numbers of a run.
 WITHOUT_EFFECT = {
@@ -51,9 +51,13 @@ class Settings:
         defaults = _defaults(tuple(TRAINER_REGISTRY.registered_names()))
         return cls({key: value for key, value in _flat(cfg).items() if value != defaults.get(key)}, defaults)
 
-    def of_cell(self, shots: int, seed: int) -> "Settings":
-        """The settings of a run that differs in shots and seed only."""
-        return Settings({**self.changed, "DATASET.NUM_SHOTS": str(shots), "SEED": str(seed)}, self.defaults)
+    def of_cell(self, shots: int, seed: int, fold: int = 0) -> "Settings":
+        """The settings of a run that differs in shots, seed and fold only."""
+        own = {"DATASET.NUM_SHOTS": str(shots), "SEED": str(seed)} | ({"DATASET.FOLD": str(fold)} if fold else {})
+        changed = {key: value for key, value in self.changed.items() if key not in own}
+        return Settings(
+            changed | {key: value for key, value in own.items() if value != self.defaults.get(key)}, self.defaults
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -100,11 +104,12 @@ def _refuse_other_config(asked: Settings, folder: Path) -> None:
         )
     try:
         stored = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"'{path}' cannot be read ({error}); delete the folder to run again") from error
-    if not isinstance(stored, dict):
-        raise InputError(f"'{path}' holds no settings; delete the folder to run again")
-    if difference := asked.difference(_flat(_in_todays_words(stored))):
+        if not isinstance(stored, dict):
+            raise ValueError("it holds no settings")
+        flat = _flat(_in_todays_words(stored))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise DamagedError(f"'{path}' cannot be read ({error}); delete the folder to run again") from error
+    if difference := asked.difference(flat):
         raise InputError(
             f"'{folder}' holds a run with other settings; --overwrite replaces it, --output-dir keeps it:\n"
             f"--- stored\n+++ asked for\n{difference}"

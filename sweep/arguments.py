@@ -5,21 +5,44 @@ import os
 from pathlib import Path
 
 from configs.names import is_path
-from dassl.errors import InputError, unknown_name
+from dassl.errors import InputError, shown, unknown_name
 from runs.arguments import add_import
-from runs.run import dataset_name
+from runs.run import ALL_SHOTS, dataset_name, in_order
 from sweep.options import Options
 from sweep.plan import BASE2NEW_SHOTS, FEW_SHOT_SHOTS, PROTOCOLS, SEEDS, Axes
 
 
+MOST = 2**32 - 1  # the largest seed, of NumPy's generators
+
+
 def names(text: str) -> tuple[str, ...]:
     """A list of names, separated by commas or spaces."""
-    return tuple(text.replace(",", " ").split())
+    if not (found := tuple(text.replace(",", " ").split())):
+        raise argparse.ArgumentTypeError("the list is empty")
+    return found
 
 
-def integers(text: str) -> tuple[int, ...]:
-    """A list of integers, separated by commas or spaces."""
-    return tuple(int(name) for name in names(text))
+def numbers(text: str) -> tuple[int, ...]:
+    """A list of integers from 0 to 2³² - 1, separated by commas or spaces."""
+    return tuple(_number(name, 0) for name in names(text))
+
+
+def shots(text: str) -> tuple[int, ...]:
+    """A list of numbers of images per class, separated by commas or spaces; "all" (or -1) is one of them."""
+    return tuple(ALL_SHOTS if name in ("all", str(ALL_SHOTS)) else _number(name, 1) for name in names(text))
+
+
+def folder(text: str) -> Path:
+    """The path of a folder."""
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no folder")
+    return Path(text)
+
+
+def _number(text: str, least: int) -> int:
+    if not text.isdecimal() or len(text) > len(str(MOST)) or not least <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no integer from {least} to {MOST}")
+    return int(text)
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +54,12 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
     about = "names, or 'all' that the backbone and the protocol admit (default: ZeroShot,CoOp,BiomedDPT)"
     add("--methods", type=names, default=("ZeroShot", "CoOp", "BiomedDPT"), help=about)
     add("--backbone", default="Tiny", help="(default: Tiny)")
-    about = "default: 1,2,4,8,16 for few_shot, 16 for base2new; with both protocols base2new has the largest only"
-    add("--shots", type=integers, default=None, help=about)
-    add("--seeds", type=integers, default=SEEDS, help="(default: 1,2,3)")
+    about = "'all' is one, too (default: 1,2,4,8,16 for few_shot, 16 for base2new, with both its largest only)"
+    add("--shots", type=shots, default=None, help=about)
+    add("--seeds", type=numbers, default=SEEDS, help="(default: 1,2,3)")
+    add("--folds", type=int, default=0, metavar="N", help="N-fold cross-validation: N runs per seed (default: none)")
     add("--root", default="", help="the folder that holds BTMRI/, BUSI/ … (default: data/ in this project)")
-    add("--output", type=Path, default=None, help="root of all run folders (default: output, or output_published)")
+    add("--output", type=folder, default=None, help="root of all run folders (default: output, or output_published)")
     add("--published", action="store_true", help="follow the official code where it differs from the paper")
     add_import(parser)
     add("opts", nargs="*", metavar="KEY VALUE", help="configuration keys and their values, for every run")
@@ -45,17 +69,17 @@ def grids_and_options(args: argparse.Namespace) -> tuple[list[Axes], Options]:
     """The grids of a command line, one per protocol, and what all of their runs share.
 
     Raises:
-        InputError: an unknown protocol, a bad number of shots, or a yaml file whose name cannot be used.
+        InputError: an unknown protocol, a bad number of folds, or a yaml file whose name cannot be used.
     """
-    if args.shots and min(args.shots) < 1:
-        raise InputError(f"--shots {min(args.shots)}: at least 1 image per class is needed")
+    if args.folds < 0 or args.folds == 1:
+        raise InputError(f"--folds {args.folds}: cross-validation has at least 2 folds, and 0 means none")
     for protocol in args.protocol:
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS)
     datasets, files = _datasets(args.datasets)
     imports = tuple(str(Path(os.path.expanduser(path)).resolve()) for path in args.imports)
     output = args.output or Path("output_published" if args.published else "output")
-    options = Options(output, args.root, args.published, tuple(args.opts), imports, files)
+    options = Options(output, args.root, args.published, tuple(args.opts), imports, files, args.folds)
     options.import_files()
     return [_axes(protocol, datasets, args) for protocol in dict.fromkeys(args.protocol)], options
 
@@ -63,13 +87,13 @@ def grids_and_options(args: argparse.Namespace) -> tuple[list[Axes], Options]:
 def _axes(protocol: str, datasets: tuple[str, ...], args: argparse.Namespace) -> Axes:
     shots = args.shots or (FEW_SHOT_SHOTS if protocol == "few_shot" else BASE2NEW_SHOTS)
     if protocol == "base2new" and len(args.protocol) > 1:
-        shots = (max(shots),)
+        shots = (in_order(shots)[-1],)
     methods = args.methods
     if methods == ("all",):
         from configs import admitted_methods
 
         methods = tuple(admitted_methods(protocol, args.backbone, args.opts))
-    return Axes(protocol, datasets, args.backbone, methods, shots, args.seeds)
+    return Axes(protocol, datasets, args.backbone, methods, shots, args.seeds, args.folds)
 
 
 def _datasets(given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

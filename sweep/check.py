@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dassl.errors import InputError
 from runs.contents import Contents
+from runs.results import DamagedError
 from runs.run import Run
 from runs.settings import Settings, refuse_other_settings
 from sweep.options import Options
@@ -15,6 +16,8 @@ from sweep.plan import Series
 OWN_ARGUMENTS = {
     "SEED": "--seeds",
     "DATASET.NUM_SHOTS": "--shots",
+    "DATASET.FOLDS": "--folds",
+    "DATASET.FOLD": "--folds",
     "MODEL.BACKBONE.NAME": "--backbone",
     "PROTOCOL": "--protocol",
     "OUTPUT_DIR": "--output",
@@ -38,7 +41,7 @@ class Configured:
 
     def settings_of(self, run: Run) -> Settings:
         """The settings of a run of the series."""
-        return self.settings.of_cell(max(run.shots, 1), run.seed)
+        return self.settings.of_cell(run.shots or 1, run.seed, run.fold)
 
 
 def check(plan: Iterable[Run], options: Options) -> dict[Series, Configured]:
@@ -74,12 +77,19 @@ def check(plan: Iterable[Run], options: Options) -> dict[Series, Configured]:
     return configured
 
 
-def refuse_other_runs(complete: Iterable[Run], options: Options, configured: dict[Series, Configured]) -> None:
-    """Refuse a sweep over complete runs that were made with other settings or files.
+def refuse_other_runs(
+    complete: Iterable[Run], options: Options, configured: dict[Series, Configured]
+) -> dict[Run, DamagedError]:
+    """Refuse a sweep over complete runs that were made with other settings or files; returns the damaged ones.
 
     Raises:
         InputError: with the difference of the first of them.
     """
+    damaged: dict[Run, DamagedError] = {}
     for run in complete:
         of_series = configured[Series.of(run)]
-        refuse_other_settings(of_series.settings_of(run), of_series.contents, run.path(options.output))
+        try:
+            refuse_other_settings(of_series.settings_of(run), of_series.contents, run.path(options.output))
+        except DamagedError as error:
+            damaged[run] = error
+    return damaged

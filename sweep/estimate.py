@@ -1,19 +1,17 @@
 """How long runs will take, estimated from the times of finished ones."""
 
-import contextlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import median
 
 from tabulate import tabulate
 
-from dassl.errors import InputError
 from runs.folder import MARKER
-from runs.results import read_results
-from runs.run import Run
+from runs.results import DamagedError, read_results
+from runs.run import ALL_SHOTS, Run, in_order
 from sweep.check import Configured
 from sweep.options import Options
 from sweep.plan import Series
@@ -34,7 +32,10 @@ class Sample:
 
     def seconds(self, shots: int, epochs: int) -> float:
         """The time of a run of another length; the number of steps is proportional to epochs times shots."""
-        steps, own = max(1, shots) * epochs, max(1, self.shots) * self.epochs
+        if ALL_SHOTS in (shots, self.shots):  # which number of images that is, is not known here
+            steps, own = epochs, self.epochs
+        else:
+            steps, own = max(1, shots) * epochs, max(1, self.shots) * self.epochs
         return self.fixed + self.trained * (steps / own if steps and own else 1)
 
 
@@ -54,6 +55,7 @@ def forecast(
             unknown.add(series.method)
         took = "?" if None in known else in_words(sum(known))
         what = f"K {_listed(run.shots for run in left)}; seeds {_listed(run.seed for run in left)}" if left else ""
+        what += f"; folds {_listed(run.fold for run in left)}" if any(run.fold for run in left) else ""
         rows.append([*series, len(runs), len(runs) - len(left), len(left), what, took if left else ""])
     header = ["method", "data set", "protocol", "runs", "complete", "to do", "of these", "time"]
     lines = [tabulate(rows, header, tablefmt="github", disable_numparse=True), ""]
@@ -100,8 +102,9 @@ def _some(runs: list[Run]) -> list[Run]:
 
 def _elsewhere(run: Run, options: Options) -> Iterable[Path]:
     """Folders of finished runs that are not in this plan."""
-    found = (Path(options.output) / run.protocol).glob(f"*/{run.backbone}/{run.method}/*shots/seed*/{MARKER}")
-    return [marker.parent for marker in islice(found, SAMPLES)]
+    runs = f"*/{run.backbone}/{run.method}/*shots/seed*"
+    found = (Path(options.output, run.protocol).glob(f"{runs}/{place}") for place in (MARKER, f"fold*/{MARKER}"))
+    return [marker.parent for marker in islice(chain.from_iterable(found), SAMPLES)]
 
 
 def _nearest(samples: list[Sample], run: Run) -> list[Sample]:
@@ -116,17 +119,19 @@ def _nearest(samples: list[Sample], run: Run) -> list[Sample]:
 
 
 def _read(folder: Path) -> Sample | None:
-    with contextlib.suppress(InputError, KeyError, TypeError, ValueError, AttributeError):
+    try:
         results = read_results(folder)
-        took, epochs = results["seconds"], len(results.get("loss_per_epoch", []))
-        # The runs of a stack share its time.
-        trained = float(took["train_and_test"]) / max(1, int(took.get("runs_in_stack", 1)))
-        fixed = float(took.get("build", 0))
-        if not epochs:
-            fixed, trained = fixed + trained, 0.0
-        return Sample(results["dataset"], int(results["shots"]), epochs, fixed, trained)
-    return None
+    except DamagedError:
+        return None
+    took, epochs = results.get("seconds") or {}, len(results.get("loss_per_epoch") or [])
+    if "train_and_test" not in took:
+        return None
+    # The runs of a stack share its time.
+    trained, fixed = took["train_and_test"] / took.get("runs_in_stack", 1), took.get("build", 0)
+    if not epochs:
+        fixed, trained = fixed + trained, 0.0
+    return Sample(results["dataset"], results["shots"], epochs, fixed, trained)
 
 
 def _listed(values: Iterable[int]) -> str:
-    return " ".join(map(str, sorted(set(values))))
+    return " ".join("all" if value == ALL_SHOTS else str(value) for value in in_order(values))

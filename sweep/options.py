@@ -18,6 +18,7 @@ class Options:
         opts: KEY VALUE pairs.
         imports: Python files with the user's own trainers and data sets.
         dataset_files: name and yaml file of each data set that was given as a path.
+        folds: of the cross-validation; 0 for none.
     """
 
     output: Path
@@ -26,6 +27,7 @@ class Options:
     opts: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     dataset_files: tuple[tuple[str, str], ...] = ()
+    folds: int = 0
 
     def command(self, run: Run) -> list[str]:
         """The run as arguments of train.py."""
@@ -36,8 +38,9 @@ class Options:
         command += ["--root", self.root] if self.root else []
         command += ["--published"] if self.published else []
         command += ["--accept-unread"] if self.opts else []
-        command += ["--protocol", run.protocol, "--shots", str(max(run.shots, 1)), "--seed", str(run.seed)]
-        return [*command, "--output-dir", str(run.folder(self.output)), *self.opts]
+        command += ["--protocol", run.protocol, "--shots", str(run.shots or 1), "--seed", str(run.seed)]
+        folds = ["DATASET.FOLDS", str(self.folds), "DATASET.FOLD", str(run.fold)] if run.fold else []
+        return [*command, "--output-dir", str(run.folder(self.output)), *folds, *self.opts]
 
     def import_files(self) -> None:
         """Register what the user's own files define."""

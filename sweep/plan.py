@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from runs.run import Run
+from runs.run import Run, in_order
 
 FEW_SHOT_SHOTS = (1, 2, 4, 8, 16)
 BASE2NEW_SHOTS = (16,)
@@ -21,10 +21,11 @@ class Axes(NamedTuple):
     methods: Sequence[str]
     shots: Sequence[int]
     seeds: Sequence[int]
+    folds: int = 0
 
 
 class Series(NamedTuple):
-    """Runs on one backbone that differ in shots and seed only; all other settings are the same."""
+    """Runs on one backbone that differ in shots, seed and fold only; all other settings are the same."""
 
     method: str
     dataset: str
@@ -35,11 +36,11 @@ class Series(NamedTuple):
         return cls(run.method, run.dataset, run.protocol)
 
 
-def run_for(protocol: str, dataset: str, backbone: str, method: str, shots: int, seed: int) -> Run:
+def run_for(protocol: str, dataset: str, backbone: str, method: str, shots: int, seed: int, fold: int = 0) -> Run:
     """The run that gives the result of a table's cell: for a method that learns nothing, one run for all cells."""
     from configs import untrained_methods  # imports torch, which reports do without
 
-    return Run(protocol, dataset, backbone, method, *((0, 1) if method in untrained_methods() else (shots, seed)))
+    return Run(protocol, dataset, backbone, method, *((0, 1) if method in untrained_methods() else (shots, seed)), fold)
 
 
 def make_plan(
@@ -49,19 +50,25 @@ def make_plan(
     methods: Iterable[str],
     shots: Iterable[int],
     seeds: Iterable[int],
+    folds: int = 0,
 ) -> list[Run]:
-    """All runs of a grid, once each; those with many shots take longest and come first, so that no worker idles."""
+    """All runs of a grid, once each; those with many shots take longest and come first, so that no worker idles.
+
+    With folds there is a run for each of them, instead of one.
+    """
     from configs import untrained_methods
 
     untrained = untrained_methods()
     cells = {
-        Run(protocol, dataset, backbone, method, *((0, 1) if method in untrained else (k, seed)))
+        Run(protocol, dataset, backbone, method, *((0, 1) if method in untrained else (k, seed)), fold)
         for dataset in datasets
         for method in methods
         for k in shots
         for seed in seeds
+        for fold in (range(1, folds + 1) if folds else (0,))
     }
-    return sorted(cells, key=lambda run: (run.dataset, -run.shots, run.method, run.seed))
+    place = {number: k for k, number in enumerate(in_order(run.shots for run in cells))}
+    return sorted(cells, key=lambda run: (run.dataset, -place[run.shots], run.method, run.seed, run.fold))
 
 
 def stacks(runs: Iterable[Run], most: int = 0, on_gpu: bool = False) -> list[list[Run]]:
@@ -71,7 +78,7 @@ def stacks(runs: Iterable[Run], most: int = 0, on_gpu: bool = False) -> list[lis
         runs: the runs of a plan.
         most: the largest number of runs in a stack; 0 for what suits the device.
         on_gpu: put runs with different shots into a stack too. On a GPU the time of a step hardly depends on the
-            number of runs; on a CPU a stack has runs that differ in their seeds only.
+            number of runs; on a CPU a stack has runs that differ in their seeds and folds only.
     """
     most = most or (MOST_ON_GPU if on_gpu else MOST_ON_CPU)
     alike: dict[tuple, list[Run]] = {}

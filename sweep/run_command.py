@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from dassl.errors import printable
 from runs.folder import is_complete
 from runs.lock import has_locks
 from runs.run import Run
@@ -52,8 +53,12 @@ def run(args: argparse.Namespace, grids: Sequence[Axes], options: Options, print
     todo: list[Run] = []
     for run in plan:
         (complete if is_complete(run.path(options.output)) else todo).append(run)
-    refuse_other_runs(complete, options, configured)
-    print(f"{len(plan)} runs, {len(complete)} complete already, {len(todo)} to do", flush=True)
+    damaged = refuse_other_runs(complete, options, configured)
+    complete = [run for run in complete if run not in damaged]
+    left_out = f", {len(damaged)} damaged and left out" if damaged else ""
+    print(f"{len(plan)} runs, {len(complete)} complete already, {len(todo)} to do{left_out}", flush=True)
+    for error in damaged.values():
+        print(printable(f"damaged: {error}", keep=""), flush=True)
     if args.dry_run:
         print(forecast(complete, todo, options, configured))
         return 0
@@ -69,7 +74,7 @@ def run(args: argparse.Namespace, grids: Sequence[Axes], options: Options, print
     print(f"\ntook {in_words(time.monotonic() - started)}; every run's files are in '{options.output}'")
     if failures:
         print(f"{len(failures)} runs failed; the same command runs them again", file=sys.stderr)
-    return 1 if failures else 0
+    return 1 if failures or damaged else 0
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
 """Makes a report of collected runs: sections with facts, missing runs, tables and curves."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 
+from runs.results import NOT_TESTED
+from runs.run import ALL_SHOTS, Run, shots_in_words
 from sweep.report.accuracy import metric_tables
 from sweep.report.collect import Collected, Record
 from sweep.report.comparisons import published_tables, significance_tables
@@ -30,6 +32,8 @@ def build_report(found: Collected, curves: Iterable[tuple[Grid, list[Curve]]], t
     counts = f"{len(records)} complete"
     if found.started:
         counts += f", {len(set(found.started))} started"
+    if found.untested:
+        counts += f", {len(found.untested)} not tested"
     if found.damaged:
         counts += f", {len(found.damaged)} damaged"
     about = _facts(records)
@@ -37,7 +41,7 @@ def build_report(found: Collected, curves: Iterable[tuple[Grid, list[Curve]]], t
         # A fact that holds for the whole report is stated once.
         section.facts = [fact for fact in section.facts if fact not in about]
     facts = [("runs", f"{counts}; {missing} runs of the tables missing"), *about]
-    return Report(title, facts, list(NOTES), [reason for _, reason in found.damaged], sections)
+    return Report(title, facts, list(NOTES), found.problems, sections)
 
 
 def _section(grid: Grid, found: Collected, curves: list[Curve]) -> Section:
@@ -50,30 +54,48 @@ def _section(grid: Grid, found: Collected, curves: list[Curve]) -> Section:
     averages = sum(table.key.startswith("accuracy_average") for table in tables)
     tables[averages:averages] = compared
     tables += [*significance_tables(grid), *(table for table in metrics if table.detail), cost_table(grid)]
-    if why_not:
-        tables[0].notes += why_not
+    tables[0].notes += [*why_not, *_about_folds(grid)]
     facts = [
         ("runs", f"{len(expected) - len(missing)} of {len(expected)} complete"),
         ("data sets", ", ".join(grid.datasets)),
         ("methods", ", ".join(grid.methods)),
-        ("shots", ", ".join(map(str, grid.shots)) if grid.shots != (0,) else "any"),
+        ("shots", ", ".join("all" if k == ALL_SHOTS else str(k) for k in grid.shots) if any(grid.shots) else "any"),
         ("seeds", ", ".join(map(str, grid.seeds))),
         *_facts(list(grid.records.values())),
     ]
-    return Section(grid.key, grid.title, facts, _summary(missing), len(missing), tables, curves, grid)
+    lines = _summary(missing, set(found.untested))
+    return Section(grid.key, grid.title, facts, lines, len(missing), tables, curves, grid)
 
 
-def _summary(missing: Sequence) -> list[str]:
+def _about_folds(grid: Grid) -> list[str]:
+    """What the values of a cross-validation are."""
+    if not grid.folds:
+        return []
+    notes = [f"A value of a seed is the mean over its {grid.folds} folds, in which each image is tested once."]
+    if len(grid.seeds) == 1:
+        notes.append(
+            "SD is the standard deviation over the folds of the one seed. Folds share training images and are not "
+            "independent: it is no interval of the mean."
+        )
+    return notes
+
+
+def _summary(missing: Iterable[Run], untested: Collection[Run]) -> list[str]:
     """Missing runs, a line per (data set, method, shots)."""
-    seeds: dict[tuple, list[int]] = {}
+    lines: dict[tuple, list[Run]] = {}
     for run in missing:
-        seeds.setdefault((run.dataset, run.method, run.shots), []).append(run.seed)
+        lines.setdefault((run.dataset, run.method, run.shots, run in untested), []).append(run)
     return [
-        f"{dataset}, {method}, {shots} shots: seed{'s' * (len(found) > 1)} {', '.join(map(str, found))}"
-        if shots
-        else f"{dataset}, {method}"
-        for (dataset, method, shots), found in seeds.items()
+        f"{dataset}, {method}{_members(shots, runs)}{f': {NOT_TESTED}' if not_tested else ''}"
+        for (dataset, method, shots, not_tested), runs in lines.items()
     ]
+
+
+def _members(shots: int, runs: Sequence[Run]) -> str:
+    seeds = [f"{run.seed}, fold {run.fold}" if run.fold else str(run.seed) for run in runs]
+    if shots:
+        return f", {shots_in_words(shots)}: seed{'s' * (len(seeds) > 1)} {(' and ' if runs[0].fold else ', ').join(seeds)}"
+    return f": fold{'s' * (len(runs) > 1)} {', '.join(str(run.fold) for run in runs)}" if runs[0].fold else ""
 
 
 def _facts(records: Sequence[Record]) -> list[tuple[str, str]]:

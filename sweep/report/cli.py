@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dassl.errors import InputError, unknown_name
 from dassl.utils import atomic_path
-from sweep.arguments import integers as numbers
-from sweep.arguments import names
+from runs.results import NOT_TESTED
+from sweep.arguments import folder, names, numbers, shots
 from sweep.plan import PROTOCOLS
 from sweep.report.build import build_report
 from sweep.report.collect import Selection, collect
@@ -19,6 +19,7 @@ from sweep.report.latex import latex
 from sweep.report.tables import Report
 from sweep.report.text import markdown, terminal
 
+LISTED = 10  # problems in an error message
 FORMATS = ("md", "csv", "tex", "html", "png", "pdf")
 
 
@@ -26,8 +27,8 @@ def add_parsers(subparsers) -> None:
     """Add the two commands; each sets the default `work` to a function of the parsed arguments."""
     about = "print and write tables and curves of the complete runs of an output folder"
     add = _parser(subparsers, "report", about, report)
-    add("output", type=Path, help="root of the run folders")
-    add("--to", type=Path, help="folder of the files (default: OUTPUT/report)")
+    add("output", type=folder, help="root of the run folders")
+    add("--to", type=folder, help="folder of the files (default: OUTPUT/report)")
     add("--formats", type=names, default=FORMATS, help=f"some of {','.join(FORMATS)} (default: all)")
     add(
         "--protocol",
@@ -36,12 +37,12 @@ def add_parsers(subparsers) -> None:
     )
     for name in ("--datasets", "--methods", "--backbone"):
         add(name, type=names)
-    for name in ("--shots", "--seeds"):
-        add(name, type=numbers)
+    add("--shots", type=shots)
+    add("--seeds", type=numbers)
     about = "turn log.txt files of CoOp-style code into result folders, marked as imported"
     add = _parser(subparsers, "import", about, import_logs)
-    add("logs", type=Path, help="output folder of that code: …/<DATASET>/shots_K/<TRAINER>/<config>/seedS/log.txt")
-    add("--output", type=Path, default=Path("output_imported"), help="root of the result folders")
+    add("logs", type=folder, help="output folder of that code: …/<DATASET>/shots_K/<TRAINER>/<config>/seedS/log.txt")
+    add("--output", type=folder, default=Path("output_imported"), help="root of the result folders")
     add("--backbone", default="", help="the backbone of trainers whose names do not end with _<backbone>")
     add("--config", default="", help="import only folders of this configuration")
 
@@ -69,9 +70,12 @@ def report(args: argparse.Namespace) -> None:
         found = collect(args.output, selection)
         if not found.records:
             what = "of what was asked for " if any(chosen) else ""
-            damaged = "".join(f"\n{reason}" for _, reason in found.damaged)
+            untested = f", {len(found.untested)} {NOT_TESTED}" if found.untested else ""
+            problems = found.problems[:LISTED]
+            more = [f"… and {len(found.problems) - LISTED} more"] if len(found.problems) > LISTED else []
             raise InputError(
-                f"'{args.output}' has no complete run {what}({len(found.started)} started, not complete){damaged}"
+                f"'{args.output}' has no complete run {what}({len(found.started)} started, not complete{untested})"
+                + "".join(f"\n{line}" for line in (*problems, *more))
             )
         curves = [(grid, accuracy_curves(grid)) for grid in grids(found, selection)]
         for grid, drawn in curves:

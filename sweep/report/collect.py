@@ -2,18 +2,22 @@
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runs.folder import MARKER, RESULTS_FILE
-from runs.results import decode_results
-from runs.run import Run
+from dassl.errors import printable, shown
+from runs.folder import CONFIG_FILE, MARKER, RESULTS_FILE
+from runs.results import METRICS, decode_results, read_file
+from runs.run import ALL_SHOTS, Run
 from sweep.plan import PROTOCOLS
 
-METRICS = ("accuracy", "macro_f1", "ece", "auroc")
-NUMBERED = re.compile(r"(\d+)shots|seed(\d+)")
-VARIANT = re.compile(r"[\w-]+")
+# Nine digits are more than any number of a run has, and are fast to compare.
+SHOTS = re.compile(r"(all|0|[1-9][0-9]{0,8})shots")
+SEED = re.compile(r"seed(0|[1-9][0-9]{0,8})")
+FOLD = re.compile(r"fold([1-9][0-9]{0,8})")
+Marker = os.stat_result | OSError | None  # the marker of a complete run, why it cannot be read, or None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Record:
     """A complete run, with its metrics in percent by part of the classes ("all", or "base" and "new")."""
 
     run: Run
+    folds: int  # of the cross-validation that the run belongs to; 0 without one
     variant: str
     metrics: dict[str, dict[str, float | None]]
     finished: float  # when the marker was written, in seconds since 1970
@@ -64,19 +69,30 @@ class Record:
 
 @dataclass
 class Collected:
-    """The complete runs, the runs that were started but not completed, and the damaged ones with the reason."""
+    """What an output folder holds.
 
-    records: dict[tuple[str, Run], Record] = field(default_factory=dict)  # by variant and run
+    Attributes:
+        records: the complete runs, by variant and run.
+        started: the runs that are not complete.
+        untested: the complete runs that were not tested (TEST.NO_TEST).
+        damaged: the runs with a file that cannot be used.
+        problems: a line for each damaged run and each folder that cannot be read, with the reason.
+    """
+
+    records: dict[tuple[str, Run], Record] = field(default_factory=dict)
     started: list[Run] = field(default_factory=list)
-    damaged: list[tuple[Run, str]] = field(default_factory=list)
+    untested: list[Run] = field(default_factory=list)
+    damaged: list[Run] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-    def runs(self) -> list[Run]:
-        """All runs that were found."""
-        return [*(run for _, run in self.records), *self.started, *(run for run, _ in self.damaged)]
+    def without_result(self) -> list[Run]:
+        """The runs that were found and have no numbers."""
+        return [*self.started, *self.untested, *self.damaged]
 
     def untrained(self) -> frozenset[str]:
         """The methods that learn nothing."""
-        return frozenset(run.method for run in self.runs() if learns_nothing(run))
+        runs = [*(run for _, run in self.records), *self.without_result()]
+        return frozenset(run.method for run in runs if learns_nothing(run))
 
 
 def collect(output: Path, selection: Selection | None = None) -> Collected:
@@ -85,98 +101,128 @@ def collect(output: Path, selection: Selection | None = None) -> Collected:
     In one thread: decoding takes most of the time, and more threads were measured to be slower on a local disk.
     """
     selection = selection or Selection()
+    chosen = selection != Selection()
     found, environments = Collected(), {}
-    for run, folder in run_folders(output):
-        if not selection.takes(run):
+
+    def problem(path: str, reason: object) -> None:
+        found.problems.append(printable(f"{os.path.relpath(path, output)}: {reason}", keep=""))
+
+    for run, folder, marker in run_folders(output, problem):
+        if chosen and not selection.takes(run):
             continue
-        read = _read(run, folder)
-        if read is None:
+        if marker is None:
             found.started.append(run)
-        elif isinstance(read, str):
-            found.damaged.append((run, f"{os.path.relpath(folder, output)}: {read}"))
+            continue
+        try:
+            record = _read(run, folder, marker)
+        except (OSError, ValueError) as error:
+            found.damaged.append(run)
+            reason = error.strerror if isinstance(error, OSError) else error
+            problem(folder, f"{RESULTS_FILE} cannot be used ({reason}); delete the folder to run again")
         else:
             # Thousands of runs have only a few different environments: each is kept once.
-            read.environment = environments.setdefault(read.environment, read.environment)
-            found.records[read.variant, run] = read
+            record.environment = environments.setdefault(record.environment, record.environment)
+            if record.metrics:
+                found.records[record.variant, run] = record
+            else:
+                found.untested.append(run)
     return found
 
 
-def run_folders(output: Path) -> Iterator[tuple[Run, str]]:
-    """Folders <protocol>/<dataset>/<backbone>/<method>/<K>shots/seed<S>, in a fixed order."""
+def run_folders(output: Path, problem: Callable[[str, object], None]) -> Iterator[tuple[Run, str, Marker]]:
+    """Folders <protocol>/<dataset>/<backbone>/<method>/<K>shots/seed<S>, and fold<k> below them, in a fixed order.
+
+    Args:
+        output: root of the run folders.
+        problem: is told of every folder that cannot be read.
+    """
     for protocol in PROTOCOLS:
-        for dataset, at_dataset in _folders(os.path.join(output, protocol)):
-            for backbone, at_backbone in _folders(at_dataset):
-                for method, at_method in _folders(at_backbone):
-                    for shots, at_shots in _numbered(at_method, 1):
-                        for seed, folder in _numbered(at_shots, 2):
-                            yield Run(protocol, dataset, backbone, method, shots, seed), folder
+        for dataset, at_dataset in _folders(os.path.join(output, protocol), problem):
+            for backbone, at_backbone in _folders(at_dataset, problem):
+                for method, at_method in _folders(at_backbone, problem):
+                    for shots, at_shots in _numbered(at_method, SHOTS, problem):
+                        for seed, folder in _numbered(at_shots, SEED, problem):
+                            run, marker = Run(protocol, dataset, backbone, method, shots, seed), _marker(folder)
+                            folds = []
+                            # Beside a complete run only the first fold is looked for: a listing takes longer.
+                            if marker is None or os.path.isdir(f"{folder}/fold1"):
+                                folds = _numbered(folder, FOLD, problem)
+                            if marker is not None or not folds or os.path.isfile(f"{folder}/{CONFIG_FILE}"):
+                                yield run, folder, marker
+                            for fold, at_fold in folds:
+                                yield replace(run, fold=fold), at_fold, _marker(at_fold)
 
 
-def _folders(path: str) -> list[tuple[str, str]]:
+def _marker(folder: str) -> Marker:
+    try:
+        return os.stat(f"{folder}/{MARKER}")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
+
+
+def _folders(path: str, problem: Callable[[str, object], None]) -> list[tuple[str, str]]:
     try:
         with os.scandir(path) as entries:
-            return sorted((e.name, e.path) for e in entries if e.is_dir() and not e.name.startswith("."))
+            return sorted((e.name, e.path) for e in entries if not e.name.startswith(".") and _is_folder(e))
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        pass
+    except OSError as error:
+        problem(path, error.strerror)
+    return []
 
 
-def _numbered(path: str, group: int) -> list[tuple[int, str]]:
-    matches = [(NUMBERED.fullmatch(name), folder) for name, folder in _folders(path)]
-    return sorted((int(match[group]), folder) for match, folder in matches if match and match[group])
+def _is_folder(entry: os.DirEntry) -> bool:
+    # A link in a circle is an error to DirEntry.is_dir.
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
 
 
-def _read(run: Run, folder: str) -> Record | str | None:
-    """The record of a run; None if the run is not complete; the reason, as text, if its results cannot be used."""
-    try:
-        finished = os.stat(f"{folder}/{MARKER}").st_mtime
-    except OSError:
-        return None
-    try:
-        with open(f"{folder}/{RESULTS_FILE}", "rb") as file:
-            return _record(run, decode_results(file.read()), finished)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
-        about = str(error) if not isinstance(error, KeyError) else f"{error} is missing"
-        return f"{RESULTS_FILE} cannot be used ({about}); delete the folder to run again"
+def _numbered(path: str, pattern: re.Pattern, problem: Callable[[str, object], None]) -> list[tuple[int, str]]:
+    matches = [(pattern.fullmatch(name), folder) for name, folder in _folders(path, problem)]
+    return sorted((ALL_SHOTS if match[1] == "all" else int(match[1]), folder) for match, folder in matches if match)
 
 
-def _record(run: Run, results: dict, finished: float) -> Record:
+def _read(run: Run, folder: str, marker: os.stat_result | OSError) -> Record:
+    """The record of a run with a marker.
+
+    Raises:
+        OSError, ValueError: its results cannot be used.
+    """
+    if isinstance(marker, OSError):
+        raise marker
+    if not stat.S_ISREG(marker.st_mode):
+        raise ValueError(f"{MARKER} is no file")
+    results = decode_results(read_file(f"{folder}/{RESULTS_FILE}"))
     for name in ("protocol", "dataset", "backbone", "method", "seed"):
         if results[name] != getattr(run, name):
-            raise ValueError(f"its {name} is {results[name]}, its folder says {getattr(run, name)}")
+            raise ValueError(f"its {name} is {shown(results[name])}, its folder says {getattr(run, name)}")
+    if (fold := results.get("fold") or 0) != run.fold:
+        raise ValueError(f"its fold is {fold}, its folder says {run.fold}")
+    tested = results["metrics"]
     parts = ("all",) if run.protocol == "few_shot" else ("base", "new")
-    metrics = {part: {name: _percentage(results["metrics"][part].get(name)) for name in METRICS} for part in parts}
-    if any(values["accuracy"] is None for values in metrics.values()):
-        raise ValueError("an accuracy is missing")
-    variant = results.get("variant") or "clean"
-    if not VARIANT.fullmatch(variant):  # it becomes part of a file name
-        raise ValueError(f"'{variant}' is no name of a variant")
-    parameters = results.get("trainable_parameters")
-    if not isinstance(parameters, int | None):
-        raise ValueError(f"{parameters} is no number of parameters")
+    if tested and (missing := [part for part in parts if part not in tested]):
+        raise ValueError(f"it has no numbers of the part '{missing[0]}' of the classes")
     environment = (results.get("environment") or {}).items()
     return Record(
         run,
-        variant,
-        metrics,
-        finished,
+        results["folds"] if fold else 0,
+        results.get("variant") or "clean",
+        {part: _numbers(tested[part]) for part in parts} if tested else {},
+        marker.st_mtime,
         _wall_time(results.get("seconds") or {}),
-        parameters,
+        results.get("trainable_parameters"),
         tuple(sorted((name, value) for name, value in environment if isinstance(value, str | int | float | None))),
-        str((results.get("imported") or {}).get("from", "")),
+        (results.get("imported") or {}).get("from") or "",
     )
+
+
+def _numbers(metrics: dict) -> dict[str, float | None]:
+    return {name: value if (value := metrics.get(name)) is None else float(value) for name in METRICS}
 
 
 def _wall_time(seconds: dict) -> float | None:
     """Seconds that a run took. The runs of a stack share the time of training, not that of building."""
     if "train_and_test" not in seconds:
         return None
-    stack = seconds.get("runs_in_stack", 1)
-    return seconds.get("build", 0) + seconds["train_and_test"] / stack
-
-
-def _percentage(value: object) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise ValueError(f"{value} is no percentage")
-    return float(value)
+    return seconds.get("build", 0) + seconds["train_and_test"] / seconds.get("runs_in_stack", 1)

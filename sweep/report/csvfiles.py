@@ -4,16 +4,17 @@ import csv
 import io
 from collections.abc import Collection, Sequence
 
-from runs.results import harmonic
+from runs.results import METRICS, PARTS, harmonic
+from runs.run import ALL_SHOTS, in_order
 from sweep.report.accuracy import NAMES, averaged, h_of_averages, h_of_run
-from sweep.report.collect import METRICS, Record
+from sweep.report.collect import Record
+from sweep.report.escape import csv_cell
 from sweep.report.grid import Grid, metric
 from sweep.report.published import one_new_class, published
 from sweep.report.stats import Value
 from sweep.report.tables import Report
 
-PARTS = ("all", "base", "new")
-RUN = ("protocol", "dataset", "backbone", "method", "shots", "seed")
+RUN = ("protocol", "dataset", "backbone", "method", "shots", "seed", "fold")
 ENVIRONMENT = ("device", "torch", "git_commit", "git_changed_files")
 
 
@@ -27,7 +28,8 @@ def runs_csv(records: Sequence[Record]) -> str:
         h = harmonic(*(record.metrics[p]["accuracy"] for p in ("base", "new"))) if "base" in record.metrics else None
         environment = dict(record.environment)
         about = [record.seconds, record.parameters, *(environment.get(name) for name in ENVIRONMENT), record.imported]
-        rows.append([*(getattr(record.run, name) for name in RUN), record.variant, *metrics, h, *about])
+        name = record.run.as_dict()
+        rows.append([*(name.get(key, "") for key in RUN), record.variant, *metrics, h, *about])
     return _csv(header, rows)
 
 
@@ -36,8 +38,10 @@ def wide_csv(report: Report) -> str:
 
     The published averages follow, for the shots of the report.
     """
-    shots = sorted({k for section in report.sections for k in section.grid.shots})
-    columns = [f"K={k}{what}" for k in shots for what in ("", " interval", " missing runs")]
+    shots = in_order(k for section in report.sections for k in section.grid.shots)
+    # Methods that learn nothing, alone, have the number 0.
+    labels = ["all" if k == ALL_SHOTS else f"K={k}" for k in shots]
+    columns = [f"{label}{what}" for label in labels for what in ("", " interval", " missing runs")]
     header = ["protocol", "backbone", "variant", "metric", "classes", "dataset", "method", *columns]
     rows, beside = [], {}
     for grid in [section.grid for section in report.sections]:
@@ -104,5 +108,5 @@ def _csv(header: Sequence[str], rows: Sequence[Sequence]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(map(csv_cell, row) for row in rows)
     return file.getvalue()

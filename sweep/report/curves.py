@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sweep.report.escape import file_name
 from sweep.report.grid import Grid, metric
 from sweep.report.stats import Value
 
@@ -37,7 +38,7 @@ class Curve:
 
 def accuracy_curves(grid: Grid) -> list[Curve]:
     """The curves of a section, the average first; base-to-new has one number of shots and no curve."""
-    shots = tuple(k for k in grid.shots if k)
+    shots = tuple(k for k in grid.shots if k > 0)  # all images are no number on the axis
     if grid.protocol != "few_shot" or len(shots) < 2:
         return []
     pick = metric("all", "accuracy")
@@ -49,8 +50,8 @@ def accuracy_curves(grid: Grid) -> list[Curve]:
         average = [(m, tuple(grid.average(m, grid.datasets, k, pick) for k in shots)) for m in grid.methods]
         lines = {f"average of {len(grid.datasets)} data sets": average, **lines}
     untrained = tuple(method for method in grid.methods if method in grid.untrained)
-    curves = [
-        Curve("average" if of.startswith("average of") else of, of, grid.title, shots, tuple(found), untrained)
-        for of, found in lines.items()
-    ]
+    names = {of: file_name(of) for of in lines}
+    if len(grid.datasets) > 1:
+        names[next(iter(lines))] = "average"
+    curves = [Curve(names[of], of, grid.title, shots, tuple(found), untrained) for of, found in lines.items()]
     return [curve for curve in curves if not curve.is_empty]

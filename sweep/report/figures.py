@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dassl.utils import atomic_path
 from sweep.report.curves import Curve
+from sweep.report.escape import one_line
 from sweep.report.grid import REFERENCES
 from sweep.report.stats import Value
 
@@ -25,6 +26,7 @@ SETTINGS = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "pdf.fonttype": 42,
+    "text.parse_math": False,  # a "$" in a name begins no formula
 }
 SMALL = {"font.size": 7, "axes.titlesize": 8, "xtick.major.size": 2, "ytick.major.size": 2}
 X_LABEL, Y_LABEL = "shots: training images per class", "accuracy in %"
@@ -130,7 +132,7 @@ def _legend_entry(figure, x: float, y: float, name: str, style: dict, fontsize: 
     inch = 1 / figure.get_figwidth()
     xs = (x, x + 0.21 * inch, x + 0.42 * inch)
     figure.add_artist(Line2D(xs, (y, y, y), markevery=(1, 2), **style))
-    figure.text(xs[-1] + 0.07 * inch, y, name, fontsize=fontsize, va="center_baseline")
+    figure.text(xs[-1] + 0.07 * inch, y, one_line(name), fontsize=fontsize, va="center_baseline")
 
 
 def _page(curves: Sequence[Curve]):
@@ -151,7 +153,7 @@ def _page(curves: Sequence[Curve]):
         left, bottom = 0.45 + PANEL * column, height - 0.3 - PANEL * row - (PANEL - 0.4)
         place = (left / width, bottom / height, (PANEL - 0.4) / width, (PANEL - 0.5) / height)
         _fill(_axes(figure, place, curve.shots, grid=0.4), curve, styles, curve.of)
-    figure.text(0.45 / width, 1 - 0.16 / height, curves[0].section, fontsize=10)
+    figure.text(0.45 / width, 1 - 0.16 / height, one_line(curves[0].section), fontsize=10)
     figure.text(0.5, (legend + 0.2) / height, f"{X_LABEL}; {_about_bands(list(styles))}", ha="center")
     middle = (height - 0.3 - PANEL * rows / 2) / height
     figure.text(0.13 / width, middle, Y_LABEL, va="center", ha="center", rotation="vertical")
@@ -164,7 +166,8 @@ def _page(curves: Sequence[Curve]):
 
 def _fill(axes, curve: Curve, styles: dict[str, dict], title: str = "") -> None:
     """Draw the title, the lines and the intervals of a curve into axes."""
-    axes.set_title(title or curve.title, loc="left", y=1)  # a fixed place: matplotlib takes long to find one
+    # A fixed place: matplotlib takes long to find one.
+    axes.set_title(one_line(title or curve.title), loc="left", y=1)
     banded = _banded(list(styles))
     for method, values in curve.lines:
         _plot(axes, curve.shots, values, styles[method], method in EMPHASISED, method in banded)

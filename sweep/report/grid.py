@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from runs.run import Run
+from runs.run import Run, in_order
 from sweep.report.collect import Collected, Record, Selection, learns_nothing
-from sweep.report.stats import Value, over_datasets, over_seeds
+from sweep.report.escape import file_name
+from sweep.report.stats import Value, mean, over_datasets, over_folds, over_seeds
 
 Metric = Callable[[Record], float | None]
 PROTOCOL_NAMES = {"few_shot": "Few-shot", "base2new": "Base-to-new"}
@@ -20,9 +21,12 @@ def metric(part: str, name: str) -> Metric:
 
 @dataclass
 class Grid:
-    """The runs of one (protocol, backbone, variant).
+    """The runs of one (protocol, backbone, variant, number of folds).
+
+    A value of a seed is the mean over its folds: with cross-validation each image is tested once per seed.
 
     Attributes:
+        folds: of the cross-validation; 0 without one.
         shots: (0,) where all methods learn nothing.
         untrained: the methods that learn nothing; their single run has shots 0 and seed 1 and fills every column.
         records: the complete runs.
@@ -31,6 +35,7 @@ class Grid:
     protocol: str
     backbone: str
     variant: str
+    folds: int
     datasets: tuple[str, ...]
     methods: tuple[str, ...]
     shots: tuple[int, ...]
@@ -40,38 +45,51 @@ class Grid:
 
     @property
     def key(self) -> str:
-        return f"{self.protocol}_{self.backbone}_{self.variant}"
+        folds = f"_{self.folds}folds" if self.folds else ""
+        return file_name(f"{self.protocol}_{self.backbone}_{self.variant}{folds}")
 
     @property
     def title(self) -> str:
-        return f"{PROTOCOL_NAMES[self.protocol]}, {self.backbone}, {self.variant}"
+        folds = f", {self.folds} folds" if self.folds else ""
+        return f"{PROTOCOL_NAMES[self.protocol]}, {self.backbone}, {self.variant}{folds}"
 
-    def runs(self, method: str, dataset: str, shots: int) -> list[Run]:
-        """The runs whose mean is shown in a cell: one per seed, or the single run of a method that learns nothing."""
+    def runs(self, method: str, dataset: str, shots: int) -> list[list[Run]]:
+        """The runs whose mean is shown in a cell, by seed: one, or one per fold.
+
+        A method that learns nothing has one seed.
+        """
         cells = [(0, 1)] if method in self.untrained else [(shots, seed) for seed in self.seeds]
-        return [Run(self.protocol, dataset, self.backbone, method, *cell) for cell in cells]
+        folds = range(1, self.folds + 1) if self.folds else (0,)
+        return [
+            [Run(self.protocol, dataset, self.backbone, method, *cell, fold) for fold in folds] for cell in cells
+        ]
 
     @cached_property
-    def _cells(self) -> dict[tuple[str, str, int], list[Record | None]]:
-        """Records by method, data set and shots, one per seed."""
+    def _cells(self) -> dict[tuple[str, str, int], list[list[Record | None]]]:
+        """Records by method, data set and shots: a list per seed, with a record per fold."""
         return {
-            (method, dataset, shots): [self.records.get(run) for run in self.runs(method, dataset, shots)]
+            (method, dataset, shots): [
+                [self.records.get(run) for run in of_seed] for of_seed in self.runs(method, dataset, shots)
+            ]
             for method in self.methods
             for dataset in self.datasets
             for shots in self.shots
         }
 
     def values(self, method: str, dataset: str, shots: int, pick: Metric) -> list[float | None]:
-        """One value per seed; None where the run or its value is missing."""
-        return [None if record is None else pick(record) for record in self._cells[method, dataset, shots]]
+        """One value per seed; None where a run or its value is missing."""
+        return [mean(_picked(folds, pick)) for folds in self._cells[method, dataset, shots]]
 
     def missing(self, method: str, datasets: Sequence[str], shots: int) -> int:
         """The number of missing runs."""
-        return sum(self._cells[method, dataset, shots].count(None) for dataset in datasets)
+        return sum(folds.count(None) for dataset in datasets for folds in self._cells[method, dataset, shots])
 
     def cell(self, method: str, dataset: str, shots: int, pick: Metric) -> Value:
-        """Mean over seeds."""
-        return over_seeds(self.values(method, dataset, shots, pick), self.missing(method, [dataset], shots))
+        """Mean over seeds; for one seed of a cross-validation with the standard deviation over its folds."""
+        missing = self.missing(method, [dataset], shots)
+        if self.folds and len(self.seeds) == 1:
+            return over_folds(_picked(self._cells[method, dataset, shots][0], pick), missing)
+        return over_seeds(self.values(method, dataset, shots, pick), missing)
 
     def averages(self, method: str, datasets: Sequence[str], shots: int, pick: Metric) -> list[float | None]:
         """Per seed, the mean over data sets; None where a run is missing."""
@@ -92,25 +110,30 @@ class Grid:
 
     def expected(self) -> list[Run]:
         """All runs of the grid, once each."""
-        return sorted({run for cell in self._cells for run in self.runs(*cell)})
+        return sorted({run for cell in self._cells for of_seed in self.runs(*cell) for run in of_seed})
+
+
+def _picked(records: Sequence[Record | None], pick: Metric) -> list[float | None]:
+    return [None if record is None else pick(record) for record in records]
 
 
 def grids(found: Collected, selection: Selection) -> list[Grid]:
-    """A grid for each (protocol, backbone, variant) with complete runs.
+    """A grid for each (protocol, backbone, variant, number of folds) with complete runs.
 
-    Its axes are those of the selection, or all values that occur. Runs that were started or are damaged count for the
-    axes of their protocol and backbone: they are shown as missing.
+    Its axes are those of the selection, or all values that occur. Runs without numbers count for the axes of their
+    protocol and backbone, those of a fold where there are folds: they are shown as missing.
     """
     untrained = found.untrained()
-    by_section: dict[tuple[str, str, str], dict[Run, Record]] = {}
+    by_section: dict[tuple[str, str, str, int], dict[Run, Record]] = {}
     for (variant, run), record in found.records.items():
         # train.py alone may have put a method that learns nothing below other shots, too.
         if learns_nothing(run) or run.method not in untrained:
-            by_section.setdefault((run.protocol, run.backbone, variant), {})[run] = record
-    others = [*found.started, *(run for run, _ in found.damaged)]
+            by_section.setdefault((run.protocol, run.backbone, variant, record.folds), {})[run] = record
+    others = found.without_result()
     made = []
-    for (protocol, backbone, variant), records in sorted(by_section.items(), key=_order):
-        runs = [*records, *(run for run in others if (run.protocol, run.backbone) == (protocol, backbone))]
+    for (protocol, backbone, variant, folds), records in sorted(by_section.items(), key=_order):
+        place = (protocol, backbone, bool(folds))
+        runs = [*records, *(run for run in others if (run.protocol, run.backbone, bool(run.fold)) == place)]
         trained = [run for run in runs if run.method not in untrained]
         methods = sorted({run.method for run in runs}, key=lambda method: (method not in untrained, method.casefold()))
         made.append(
@@ -118,9 +141,10 @@ def grids(found: Collected, selection: Selection) -> list[Grid]:
                 protocol,
                 backbone,
                 variant,
+                folds,
                 selection.datasets or tuple(sorted({run.dataset for run in runs})),
                 selection.methods or tuple(methods),
-                selection.shots or tuple(sorted({run.shots for run in trained})) or (0,),
+                tuple(selection.shots or in_order(run.shots for run in trained)) or (0,),
                 selection.seeds or tuple(sorted({run.seed for run in trained})) or (1,),
                 untrained,
                 records,
@@ -130,5 +154,5 @@ def grids(found: Collected, selection: Selection) -> list[Grid]:
 
 
 def _order(item: tuple) -> tuple:
-    (protocol, backbone, variant), _ = item
-    return protocol == "base2new", backbone, variant
+    (protocol, backbone, variant, folds), _ = item
+    return protocol == "base2new", backbone, variant, folds

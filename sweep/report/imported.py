@@ -7,22 +7,22 @@ from pathlib import Path
 
 from dassl.errors import InputError
 from runs.folder import MARKER, is_complete
-from runs.results import read_results, write_results
+from runs.results import check_results, read_file, read_results, write_results
 from runs.run import Run
 from sweep.plan import run_for
 
 # Names in CoOp-style code that differ from those here; other data sets have the same name in lower case.
 DATASETS = {"COVID_19": "covid"}
 BACKBONES = {"PMCCLIP": "PMC-CLIP"}
-SHOTS, SEED = re.compile(r"shots_(\d+)"), re.compile(r"seed_?(\d+)")
+SHOTS, SEED = re.compile(r"shots_(\d{1,9})"), re.compile(r"seed_?(\d{1,9})")
 TEST = re.compile(r"^Evaluate on the \*(\w+)\* set", re.MULTILINE)
 NUMBERS = {
-    "total": re.compile(r"^\* total: ([\d,]+)", re.MULTILINE),
-    "correct": re.compile(r"^\* correct: ([\d,]+)", re.MULTILINE),
-    "accuracy": re.compile(r"^\* accuracy: ([\d.]+)%", re.MULTILINE),
-    "macro_f1": re.compile(r"^\* macro_f1: ([\d.]+)%", re.MULTILINE),
+    "total": re.compile(r"^\* total: ([\d,]{1,15})", re.MULTILINE),
+    "correct": re.compile(r"^\* correct: ([\d,]{1,15})", re.MULTILINE),
+    "accuracy": re.compile(r"^\* accuracy: (\d+(?:\.\d*)?)%", re.MULTILINE),
+    "macro_f1": re.compile(r"^\* macro_f1: (\d+(?:\.\d*)?)%", re.MULTILINE),
 }
-ELAPSED = re.compile(r"^Elapsed: (?:(\d+) days?, )?(\d+):(\d\d):(\d\d)", re.MULTILINE)
+ELAPSED = re.compile(r"^Elapsed: (?:(\d{1,6}) days?, )?(\d{1,2}):(\d\d):(\d\d)", re.MULTILINE)
 PARTS = {"train_base": "base", "test_new": "new"}
 
 
@@ -101,6 +101,10 @@ def _import(run: Run, logs: list[Log], output: Path) -> bool:
         "seconds": {"train_and_test": sum(seconds)} if seconds else {},
         "imported": {"from": ", ".join(str(found[0].path) for found in by_part.values())},
     }
+    try:
+        check_results(results)
+    except ValueError as error:
+        raise InputError(f"it has an impossible result ({error})") from error
     folder = run.folder(output)
     if is_complete(folder):
         stored = read_results(folder)
@@ -121,8 +125,8 @@ def _read(path: Path) -> tuple[dict, float | None]:
             f"ambiguous: {', '.join(sorted(siblings))} beside it; keep only the log of the attempt to import"
         )
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = "\n".join(read_file(path).decode().splitlines())
+    except (OSError, ValueError) as error:
         raise InputError(f"it cannot be read ({error})") from error
     # Code that also tests on validation images prints before each test which images follow.
     pieces = TEST.split(text)

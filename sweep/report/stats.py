@@ -14,11 +14,13 @@ class Value:
         mean: None if a run or its value is missing.
         half: half of the 95 % interval; None for one seed.
         missing: the number of missing runs.
+        deviation: the standard deviation over the folds of a single seed.
     """
 
     mean: float | None = None
     half: float | None = None
     missing: int = 0
+    deviation: float | None = None
 
     @property
     def shown(self) -> float | None:
@@ -36,11 +38,19 @@ def _student(degrees: int) -> float:
 def interval(values: Sequence[float]) -> float:
     """Half the width of the 95 % interval of the mean (Student's t); 0 for fewer than two values."""
     n = len(values)
-    if n < 2:
-        return 0.0
-    mean = math.fsum(values) / n
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    return _student(n - 1) * deviation / math.sqrt(n)
+    return _student(n - 1) * _deviation(values) / math.sqrt(n) if n > 1 else 0.0
+
+
+def _deviation(values: Sequence[float]) -> float:
+    center = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - center) ** 2 for value in values) / (len(values) - 1))
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean; None if a value is missing."""
+    if len(values) == 1:
+        return values[0]
+    return None if any(value is None for value in values) else math.fsum(values) / len(values)
 
 
 def over_seeds(values: Sequence[float | None], missing: int = 0) -> Value:
@@ -50,10 +60,16 @@ def over_seeds(values: Sequence[float | None], missing: int = 0) -> Value:
     return Value(math.fsum(values) / len(values), interval(values) if len(values) > 1 else None)
 
 
+def over_folds(values: Sequence[float | None], missing: int = 0) -> Value:
+    """Mean and standard deviation of one value per fold of a seed; there is none if a value is missing.
+
+    Folds share training images and are not independent, so their deviation gives no interval.
+    """
+    if missing or any(value is None for value in values):
+        return Value(missing=missing)
+    return Value(mean(values), deviation=_deviation(values))
+
+
 def over_datasets(table: Sequence[Sequence[float | None]]) -> list[float | None]:
     """Per seed, the mean over data sets of a (data sets, seeds) table; None where a data set's value is missing."""
-    averages: list[float | None] = []
-    for column in zip(*table, strict=True):
-        whole = not any(value is None for value in column)
-        averages.append(math.fsum(column) / len(column) if whole else None)
-    return averages
+    return [mean(column) for column in zip(*table, strict=True)]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from runs.run import ALL_SHOTS
 from sweep.report.curves import Curve
 from sweep.report.grid import Grid
 from sweep.report.stats import Value
@@ -72,10 +73,11 @@ class Report:
 
 
 def mean_cell(value: Value) -> Cell:
-    """ "mean ± interval", the mean alone for one seed, or a dash with the number of missing runs."""
+    """ "mean ± interval", "mean (SD deviation)", the mean alone for one seed, or a dash with the missing runs."""
     if value.mean is None:
         return Cell(DASH, missing=value.missing)
     text = f"{value.mean:.2f}" + (f" ± {value.half:.2f}" if value.half is not None else "")
+    text += f" (SD {value.deviation:.2f})" if value.deviation is not None else ""
     return Cell(text, value.shown)
 
 
@@ -89,4 +91,6 @@ def mark_best(rows: Sequence[tuple[str, list[Cell]]], largest: bool = True) -> N
 
 
 def shots_label(shots: int) -> str:
+    if shots == ALL_SHOTS:
+        return "all"
     return f"K={shots}" if shots else "any K"

@@ -5,37 +5,39 @@ from textwrap import fill
 
 from tabulate import tabulate
 
+from sweep.report.escape import one_line
+from sweep.report.escape import markdown as escaped
 from sweep.report.tables import Cell, Report, Section, Table
 
 
 def terminal(report: Report) -> str:
     """The report without its detail tables; a marked cell has a star."""
-    parts = [_underlined(report.title, "="), _facts(report.facts)]
-    parts += [f"damaged: {reason}" for reason in report.damaged]
+    parts = [_underlined(one_line(report.title), "="), _facts(report.facts)]
+    parts += [f"damaged: {one_line(reason)}" for reason in report.damaged]
     for section in report.sections:
-        parts += [_underlined(section.title, "="), _facts(section.facts[:1])]
+        parts += [_underlined(one_line(section.title), "="), _facts(section.facts[:1])]
         parts += [_missing_line(section)] if section.missing else []
         for table in section.tables:
             if table.detail or not table.rows:
                 continue
-            text = table_text(table, "simple", lambda cell: cell.plain + (" *" if cell.marked else ""))
-            parts.append("\n\n".join([table.title, text, *(fill(note, 110) for note in table.notes)]))
+            text = table_text(table, "simple", lambda cell: cell.plain + (" *" if cell.marked else ""), one_line)
+            parts.append("\n\n".join([one_line(table.title), text, *(fill(one_line(note), 110) for note in table.notes)]))
     return "\n\n".join(parts) + "\n"
 
 
 def markdown(report: Report) -> str:
     """The whole report; marked cells are bold."""
-    parts = [f"# {report.title}", *(f"- {name}: {_escaped(text)}" for name, text in report.facts)]
+    parts = [f"# {escaped(report.title)}", *(f"- {name}: {escaped(text)}" for name, text in report.facts)]
     parts = [parts[0], "\n".join(parts[1:]), *report.notes]
     if report.damaged:
-        parts.append("Damaged:\n\n" + "\n".join(f"- {_escaped(reason)}" for reason in report.damaged))
+        parts.append("Damaged:\n\n" + "\n".join(f"- {escaped(reason)}" for reason in report.damaged))
     for section in report.sections:
-        parts.append(f"## {_escaped(section.title)}")
-        parts.append("\n".join(f"- {name}: {_escaped(text)}" for name, text in section.facts))
+        parts.append(f"## {escaped(section.title)}")
+        parts.append("\n".join(f"- {name}: {escaped(text)}" for name, text in section.facts))
         if section.missing:
-            parts.append("Missing:\n\n" + "\n".join(f"- {_escaped(line)}" for line in section.missing))
+            parts.append("Missing:\n\n" + "\n".join(f"- {escaped(line)}" for line in section.missing))
         parts += [_markdown_table(table) for table in section.tables if table.rows]
-        parts += [f"![{curve.title}](curves/{section.key}/{curve.name}.png)" for curve in section.curves]
+        parts += [f"![{escaped(curve.title)}](curves/{section.key}/{curve.name}.png)" for curve in section.curves]
     return "\n\n".join(parts) + "\n"
 
 
@@ -53,22 +55,18 @@ def table_text(table: Table, style: str, show: Callable[[Cell], str], name: Call
 
 
 def _markdown_table(table: Table) -> str:
-    text = table_text(table, "github", lambda cell: f"**{cell.plain}**" if cell.marked else cell.plain, _escaped)
-    return "\n\n".join([f"### {_escaped(table.title)}", text, *map(_escaped, table.notes)])
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*").replace("<", "&lt;")
+    text = table_text(table, "github", lambda cell: f"**{cell.plain}**" if cell.marked else cell.plain, escaped)
+    return "\n\n".join([f"### {escaped(table.title)}", text, *map(escaped, table.notes)])
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:
-    return "\n".join(f"{name}: {text}" for name, text in facts)
+    return "\n".join(f"{name}: {one_line(text)}" for name, text in facts)
 
 
 def _missing_line(section: Section) -> str:
     more = f" … and {len(section.missing) - 5} more" if len(section.missing) > 5 else ""
-    return f"missing: {'; '.join(section.missing[:5])}{more}"
+    return one_line(f"missing: {'; '.join(section.missing[:5])}{more}")
 
 
-def _underlined(text: str, line: str) -> str:
-    return f"{text}\n{line * len(text)}"
+def _underlined(text: str, under: str) -> str:
+    return f"{text}\n{under * len(text)}"
