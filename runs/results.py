@@ -1,4 +1,4 @@
-"""The results of a run: writing results.json, reading it back with a check of its content, the accuracies in one line."""
+"""The results of a run: results.json is written, and checked when it is read back; the accuracies in one line."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def read_results(folder: str | Path) -> dict:
         return decode_results(read_file(f"{folder}/{RESULTS_FILE}"))
     except (OSError, ValueError) as error:
         path = f"{folder}/{RESULTS_FILE}"
-        raise DamagedError(f"'{path}' cannot be used ({error}); delete the folder to run again") from error
+        raise DamagedError(f"'{path}' cannot be read ({error}); delete the folder to run again") from error
 
 
 def decode_results(text: bytes) -> dict:

@@ -11,7 +11,6 @@ from runs.run import ALL_SHOTS, dataset_name, in_order
 from sweep.options import Options
 from sweep.plan import BASE2NEW_SHOTS, FEW_SHOT_SHOTS, PROTOCOLS, SEEDS, Axes
 
-
 MOST = 2**32 - 1  # the largest seed, of NumPy's generators
 
 

@@ -1,8 +1,9 @@
 """What is checked before a sweep starts: names, settings, the data root, and the runs that are complete already."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dassl.errors import InputError
 from runs.contents import Contents
@@ -11,6 +12,9 @@ from runs.run import Run
 from runs.settings import Settings, refuse_other_settings
 from sweep.options import Options
 from sweep.plan import Series
+
+if TYPE_CHECKING:
+    from yacs.config import CfgNode
 
 # Settings that have arguments of their own in a sweep.
 OWN_ARGUMENTS = {
@@ -31,12 +35,12 @@ class Configured:
 
     Attributes:
         settings: the settings of its first run.
-        contents: the files of its data set, shared by all series on it.
+        contents: the files of its data set by fold, shared by all series on it.
         epochs: the length of the training.
     """
 
     settings: Settings
-    contents: Contents
+    contents: Mapping[int, Contents]
     epochs: int
 
     def settings_of(self, run: Run) -> Settings:
@@ -59,7 +63,8 @@ def check(plan: Iterable[Run], options: Options) -> dict[Series, Configured]:
             if key in OWN_ARGUMENTS:
                 raise InputError(f"{key} is the same for all runs of a sweep; use {OWN_ARGUMENTS[key]}")
     configured: dict[Series, Configured] = {}
-    contents: dict[str, Contents] = {}
+    contents: dict[str, dict[int, Contents]] = {}
+    folds = range(1, options.folds + 1) if options.folds else (0,)
     not_read = set(options.opts[::2])
     for run in plan:
         series = Series.of(run)
@@ -70,11 +75,21 @@ def check(plan: Iterable[Run], options: Options) -> dict[Series, Configured]:
         if run.dataset != "phantom" and not root.is_dir():  # phantom images are generated where they are missing
             raise InputError(f"data root '{root}' does not exist; name the folder that holds the data with --root")
         not_read = set(unread(not_read, cfg))
-        of_dataset = contents.setdefault(run.dataset, Contents(cfg))
-        configured[series] = Configured(Settings.of(cfg), of_dataset, cfg.OPTIM.MAX_EPOCH)
+        if run.dataset not in contents:
+            contents[run.dataset] = {fold: Contents(_of_fold(cfg, fold)) for fold in folds}
+        configured[series] = Configured(Settings.of(cfg), contents[run.dataset], cfg.OPTIM.MAX_EPOCH)
     if not_read:
         raise InputError(f"command line: no run of this sweep reads {', '.join(sorted(not_read))}")
     return configured
+
+
+def _of_fold(cfg: "CfgNode", fold: int) -> "CfgNode":
+    if not fold:
+        return cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.DATASET.FOLD = fold
+    return cfg
 
 
 def refuse_other_runs(
@@ -89,7 +104,8 @@ def refuse_other_runs(
     for run in complete:
         of_series = configured[Series.of(run)]
         try:
-            refuse_other_settings(of_series.settings_of(run), of_series.contents, run.path(options.output))
+            settings, contents = of_series.settings_of(run), of_series.contents[run.fold]
+            refuse_other_settings(settings, contents, run.path(options.output))
         except DamagedError as error:
             damaged[run] = error
     return damaged

@@ -92,10 +92,11 @@ def _summary(missing: Iterable[Run], untested: Collection[Run]) -> list[str]:
 
 
 def _members(shots: int, runs: Sequence[Run]) -> str:
-    seeds = [f"{run.seed}, fold {run.fold}" if run.fold else str(run.seed) for run in runs]
-    if shots:
-        return f", {shots_in_words(shots)}: seed{'s' * (len(seeds) > 1)} {(' and ' if runs[0].fold else ', ').join(seeds)}"
-    return f": fold{'s' * (len(runs) > 1)} {', '.join(str(run.fold) for run in runs)}" if runs[0].fold else ""
+    folds = ", ".join(str(run.fold) for run in runs)
+    if not shots:
+        return f": fold{'s' * (len(runs) > 1)} {folds}" if runs[0].fold else ""
+    seeds = [f"{run.seed} (fold {run.fold})" if run.fold else str(run.seed) for run in runs]
+    return f", {shots_in_words(shots)}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
 
 
 def _facts(records: Sequence[Record]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dassl.errors import printable, shown
+from dassl.errors import printable
 from runs.folder import CONFIG_FILE, MARKER, RESULTS_FILE
 from runs.results import METRICS, decode_results, read_file
 from runs.run import ALL_SHOTS, Run
@@ -196,7 +196,7 @@ def _read(run: Run, folder: str, marker: os.stat_result | OSError) -> Record:
     results = decode_results(read_file(f"{folder}/{RESULTS_FILE}"))
     for name in ("protocol", "dataset", "backbone", "method", "seed"):
         if results[name] != getattr(run, name):
-            raise ValueError(f"its {name} is {shown(results[name])}, its folder says {getattr(run, name)}")
+            raise ValueError(f"its {name} is {str(results[name])[:100]}, its folder says {getattr(run, name)}")
     if (fold := results.get("fold") or 0) != run.fold:
         raise ValueError(f"its fold is {fold}, its folder says {run.fold}")
     tested = results["metrics"]

@@ -60,9 +60,7 @@ class Grid:
         """
         cells = [(0, 1)] if method in self.untrained else [(shots, seed) for seed in self.seeds]
         folds = range(1, self.folds + 1) if self.folds else (0,)
-        return [
-            [Run(self.protocol, dataset, self.backbone, method, *cell, fold) for fold in folds] for cell in cells
-        ]
+        return [[Run(self.protocol, dataset, self.backbone, method, *cell, fold) for fold in folds] for cell in cells]
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str, int], list[list[Record | None]]]:

@@ -7,7 +7,8 @@ from sweep.report.tables import Cell, Report, Table
 
 def latex(report: Report) -> str:
     r"""One table environment per table, for \input; needs \usepackage{booktabs}."""
-    parts = [f"% {one_line(report.title)}\n% needs \\usepackage{{booktabs}}; bold: the best mean of a column, or p < 0.05"]
+    about = "needs \\usepackage{booktabs}; bold: the best mean of a column, or p < 0.05"
+    parts = [f"% {one_line(report.title)}\n% {about}"]
     for section in report.sections:
         parts.append(f"% {one_line(section.title)}")
         parts += [_table(table, f"{section.key}_{table.key}", section.title) for table in section.tables if table.rows]
@@ -16,10 +17,11 @@ def latex(report: Report) -> str:
 
 def _table(table: Table, label: str, about: str) -> str:
     lines = [" & ".join([escaped(name), *map(_cell, cells)]) + r" \\" for name, cells in table.rows]
+    label = file_name(label.replace(" ", "-"))
     notes = "".join(f"% {one_line(note)}\n" for note in table.notes)
     return (
         f"{notes}\\begin{{table}}\n\\centering\n\\caption{{{escaped(f'{table.title}. {about}.')}}}\n"
-        f"\\label{{tab:{file_name(label.replace(' ', '-'))}}}\n\\begin{{tabular}}{{l{'r' * len(table.columns)}}}\n\\toprule\n"
+        f"\\label{{tab:{label}}}\n\\begin{{tabular}}{{l{'r' * len(table.columns)}}}\n\\toprule\n"
         + " & ".join(map(escaped, ["method", *table.columns]))
         + " \\\\\n\\midrule\n"
         + "\n".join(lines)

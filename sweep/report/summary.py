@@ -38,7 +38,9 @@ def _tables(axes: Axes, output: Path) -> list[str]:
         for shots in table_shots(grid):
             at = f", {shots_label(shots)}" if shots and len(grid.shots) > 1 else ""
             title = one_line(f"{dataset}, {axes.backbone}, {axes.protocol}{at}, accuracy in %, {spread}")
-            table = table_text(dataset_table(grid, "accuracy", dataset, shots), "github", lambda cell: cell.text, one_line)
+            table = table_text(
+                dataset_table(grid, "accuracy", dataset, shots), "github", lambda cell: cell.text, one_line
+            )
             texts.append(f"{title}\n\n{table}\n")
     return texts
 

@@ -5,8 +5,8 @@ from textwrap import fill
 
 from tabulate import tabulate
 
-from sweep.report.escape import one_line
 from sweep.report.escape import markdown as escaped
+from sweep.report.escape import one_line
 from sweep.report.tables import Cell, Report, Section, Table
 
 
@@ -21,7 +21,8 @@ def terminal(report: Report) -> str:
             if table.detail or not table.rows:
                 continue
             text = table_text(table, "simple", lambda cell: cell.plain + (" *" if cell.marked else ""), one_line)
-            parts.append("\n\n".join([one_line(table.title), text, *(fill(one_line(note), 110) for note in table.notes)]))
+            notes = [fill(one_line(note), 110) for note in table.notes]
+            parts.append("\n\n".join([one_line(table.title), text, *notes]))
     return "\n\n".join(parts) + "\n"
 
 
