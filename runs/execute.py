@@ -18,6 +18,7 @@ from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, clear_folder, is_complete
 from runs.lock import LockedError, RunLock
 from runs.results import headline, read_results, with_harmonic_mean, write_results
 from runs.run import Run
+from runs.scratch import use_own_folder
 from runs.settings import Settings, refuse_other_settings
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def carry_out(commands: Sequence[argparse.Namespace], wait: bool = True) -> list
     Raises:
         InputError: bad input of any of them.
     """
+    use_own_folder()
     jobs, locked = [], []
     with contextlib.ExitStack() as locks:
         for args in commands:

@@ -48,12 +48,14 @@ class Run:
 
     def described(self, cells: str) -> str:
         """The run in words, with the shots and seeds that it stands for."""
-        fold = f", fold {self.fold}" if self.fold else ""
-        return f"{self.method} on {self.dataset} ({self.backbone}, {self.protocol}, {cells}{fold})"
+        fold = f"fold {self.fold}, " if self.fold else ""
+        return f"{self.method} on {self.dataset} ({self.backbone}, {self.protocol}, {fold}{cells})"
 
 
-def shots_in_words(shots: int) -> str:
-    return "all images" if shots == ALL_SHOTS else f"{shots} shots"
+def shots_in_words(*shots: int) -> str:
+    """Numbers of shots, such as "1, 16 shots and all images"."""
+    numbers = ", ".join(str(number) for number in shots if number != ALL_SHOTS)
+    return " and ".join([f"{numbers} shots"] * bool(numbers) + ["all images"] * (ALL_SHOTS in shots))
 
 
 def in_order(shots: Iterable[int]) -> list[int]:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from configs.names import is_path
@@ -38,6 +39,11 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """A function that reads an integer of a certain size."""
+    return lambda text: _number(text, least)
+
+
 def _number(text: str, least: int) -> int:
     if not text.isdecimal() or len(text) > len(str(MOST)) or not least <= int(text) <= MOST:
         raise argparse.ArgumentTypeError(f"{shown(text)} is no integer from {least} to {MOST}")
@@ -56,7 +62,13 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
     about = "'all' is one, too (default: 1,2,4,8,16 for few_shot, 16 for base2new, with both its largest only)"
     add("--shots", type=shots, default=None, help=about)
     add("--seeds", type=numbers, default=SEEDS, help="(default: 1,2,3)")
-    add("--folds", type=int, default=0, metavar="N", help="N-fold cross-validation: N runs per seed (default: none)")
+    add(
+        "--folds",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="N-fold cross-validation: N runs per seed (default: none)",
+    )
     add("--root", default="", help="the folder that holds BTMRI/, BUSI/ … (default: data/ in this project)")
     add("--output", type=folder, default=None, help="root of all run folders (default: output, or output_published)")
     add("--published", action="store_true", help="follow the official code where it differs from the paper")
@@ -68,16 +80,19 @@ def grids_and_options(args: argparse.Namespace) -> tuple[list[Axes], Options]:
     """The grids of a command line, one per protocol, and what all of their runs share.
 
     Raises:
-        InputError: an unknown protocol, a bad number of folds, or a yaml file whose name cannot be used.
+        InputError: an unknown protocol, a bad number of folds, an output that is a file, or a yaml file whose name
+            cannot be used.
     """
-    if args.folds < 0 or args.folds == 1:
-        raise InputError(f"--folds {args.folds}: cross-validation has at least 2 folds, and 0 means none")
+    if args.folds == 1:
+        raise InputError("--folds 1: cross-validation has at least 2 folds, and 0 means none")
     for protocol in args.protocol:
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS)
     datasets, files = _datasets(args.datasets)
     imports = tuple(str(Path(os.path.expanduser(path)).resolve()) for path in args.imports)
     output = args.output or Path("output_published" if args.published else "output")
+    if os.path.lexists(output) and not output.is_dir():
+        raise InputError(f"--output: '{output}' is no folder")
     options = Options(output, args.root, args.published, tuple(args.opts), imports, files, args.folds)
     options.import_files()
     return [_axes(protocol, datasets, args) for protocol in dict.fromkeys(args.protocol)], options

@@ -1,5 +1,6 @@
 """What is checked before a sweep starts: names, settings, the data root, and the runs that are complete already."""
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,21 @@ def check(plan: Iterable[Run], options: Options) -> dict[Series, Configured]:
     if not_read:
         raise InputError(f"command line: no run of this sweep reads {', '.join(sorted(not_read))}")
     return configured
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make a folder, and write to it, so that a sweep does not fail run by run.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(
+            f"output folder '{folder}' cannot be written ({error.strerror}); name another with --output"
+        ) from error
 
 
 def _of_fold(cfg: "CfgNode", fold: int) -> "CfgNode":

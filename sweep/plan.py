@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from runs.run import Run, in_order
+from runs.run import Run, in_order, shots_in_words
 
 FEW_SHOT_SHOTS = (1, 2, 4, 8, 16)
 BASE2NEW_SHOTS = (16,)
@@ -69,6 +69,17 @@ def make_plan(
     }
     place = {number: k for k, number in enumerate(in_order(run.shots for run in cells))}
     return sorted(cells, key=lambda run: (run.dataset, -place[run.shots], run.method, run.seed, run.fold))
+
+
+def name_of(run: Run, grids: Iterable[Axes]) -> str:
+    """The run in words; that of a method that learns nothing has the shots and seeds that were asked for."""
+    if run.shots:
+        return str(run)
+    asked = [axes for axes in grids if axes.protocol == run.protocol]
+    shots = in_order(number for axes in asked for number in axes.shots)
+    seeds = sorted({seed for axes in asked for seed in axes.seeds})
+    cells = f"{shots_in_words(*shots)}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    return run.described(f"{cells}: one run, as it learns nothing")
 
 
 def stacks(runs: Iterable[Run], most: int = 0, on_gpu: bool = False) -> list[list[Run]]:

@@ -2,10 +2,12 @@
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from tqdm import tqdm
 
+from dassl.errors import printable
 from runs.run import Run
 
 SECONDS_BETWEEN_LINES = 30
@@ -16,10 +18,12 @@ class Progress:
 
     Args:
         total: the number of runs to do.
+        name: what a run is called.
     """
 
-    def __init__(self, total: int):
+    def __init__(self, total: int, name: Callable[[Run], str] = str):
         self.total, self.ended, self.failures = total, 0, 0
+        self.name = name
         self._started = self._printed = time.monotonic()
         self._bar = tqdm(total=total, desc="runs", unit="run", smoothing=0) if sys.stderr.isatty() else None
 
@@ -28,11 +32,12 @@ class Progress:
 
     def failed(self, run: Run, message: str) -> None:
         self.failures += 1
-        self.note(f"failed: {run}\n  {message}")
+        self.note(f"failed: {self.name(run)}\n  {message}")
         self._count()
 
     def note(self, text: str) -> None:
-        """Print a line without disturbing the bar."""
+        """Print a line without disturbing the bar; messages may have lines of other programs."""
+        text = printable(text)
         if self._bar is not None:
             self._bar.write(text)
         else:

@@ -8,16 +8,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from dassl.errors import printable
 from runs.folder import is_complete
 from runs.lock import has_locks
 from runs.run import Run
-from sweep.check import check, refuse_other_runs
+from sweep.arguments import at_least
+from sweep.check import check, refuse_other_runs, refuse_unwritable
 from sweep.estimate import forecast
 from sweep.launchers import LAUNCHERS, launch
 from sweep.options import Options
-from sweep.plan import Axes, make_plan
+from sweep.plan import Axes, make_plan, name_of
 from sweep.progress import Progress, in_words
 
 
@@ -26,15 +28,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dry-run", action="store_true", help="only show what would run, what is complete, and how long it would take")
     add("--launcher", default="local", choices=LAUNCHERS, help="this machine (default), a Ray cluster, or Slurm")
-    add("--slots", type=int, default=0, help="worker processes (default: one per GPU, or by the number of cores)")
-    add("--per-gpu", type=int, default=1, metavar="N", help="worker processes per GPU (default: 1)")
-    add("--stack", type=int, default=0, help="most runs trained in one step; 1 trains each alone (default: by device)")
-    add("--cpus", type=int, default=1, help="ray, slurm: CPU cores per process (default: 1)")
+    add(
+        "--slots",
+        type=at_least(0),
+        default=0,
+        help="worker processes (default: one per GPU, or by the number of cores)",
+    )
+    add("--per-gpu", type=at_least(1), default=1, metavar="N", help="worker processes per GPU (default: 1)")
+    add(
+        "--stack",
+        type=at_least(0),
+        default=0,
+        help="most runs trained in one step; 1 trains each alone (default: by device)",
+    )
+    add("--cpus", type=at_least(1), default=1, help="ray, slurm: CPU cores per process (default: 1)")
     add("--gpus", type=float, default=None, help="ray, slurm: GPUs per process; ray also takes a fraction")
     add("--address", default="auto", help="ray: address of the cluster (default: auto)")
     add("--cluster", default="slurm", choices=("slurm", "local", "debug"), help="slurm: local and debug are for tests")
     add("--slurm", action="append", default=[], metavar="KEY=VALUE", help="slurm: partition=gpu, time=120, mem=16GB …")
-    add("--slurm-parallel", type=int, default=16, metavar="N", help="slurm: most jobs at a time (default: 16)")
+    add("--slurm-parallel", type=at_least(1), default=16, metavar="N", help="slurm: most jobs at a time (default: 16)")
 
 
 def run(args: argparse.Namespace, grids: Sequence[Axes], options: Options, print_tables: Callable[[], None]) -> int:
@@ -64,10 +76,12 @@ def run(args: argparse.Namespace, grids: Sequence[Axes], options: Options, print
         return 0
     failures = []
     if todo:
+        for axes in grids:
+            refuse_unwritable(options.output / axes.protocol)
         if not has_locks(options.output):
             print(f"no locks on the file system of '{options.output}': let no second sweep use it at the same time")
         gc.enable()  # from here on it may take hours
-        progress = Progress(len(todo))
+        progress = Progress(len(todo), partial(name_of, grids=grids))
         with _ended_by_sigterm(), contextlib.closing(progress):
             failures = launch(args, plan, todo, options, progress)
     print_tables()

@@ -11,6 +11,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from runs.run import Run
+from runs.scratch import use_own_folder
 from sweep.launchers.attempt import FAILED
 from sweep.launchers.queue import POLL_SECONDS, Failure, Queue, Task, last_lines
 from sweep.launchers.worker import Place, serve
@@ -61,6 +62,7 @@ def gpu_count() -> int:
 
 def execute(queue: Queue, options: Options, places: Sequence[Place]) -> None:
     """Carry out a queue; the workers end with this function, also when an exception leaves it."""
+    use_own_folder()
     with tempfile.TemporaryDirectory(prefix="sweep-") as scratch:
         crew = [_Worker(place, options, Path(scratch) / f"worker{k}.txt") for k, place in enumerate(places)]
         try:

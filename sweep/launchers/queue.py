@@ -95,7 +95,7 @@ class Queue:
             elif outcome.state == REFUSED and len(task.runs) > 1:
                 self.pending.append(Task((outcome.run,), task.attempt))
             elif outcome.state == FAILED and task.attempt < ATTEMPTS:
-                self.progress.note(f"trying again: {outcome.run}: {outcome.message}")
+                self.progress.note(f"trying again: {self.progress.name(outcome.run)}: {outcome.message}")
                 alone = any(text in outcome.message for text in _OUT_OF_MEMORY)
                 (self.alone if alone else self.pending).append(Task((outcome.run,), task.attempt + 1, alone))
             else:

@@ -1,7 +1,9 @@
 """The commands `python -m sweep report` and `python -m sweep import`."""
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dassl.errors import InputError, unknown_name
@@ -59,14 +61,14 @@ def report(args: argparse.Namespace) -> None:
         for name in given:
             if name not in known:
                 raise unknown_name(kind, name, known)
-    if not args.output.is_dir():
+    if not os.path.isdir(args.output):
         raise InputError(f"output folder '{args.output}' does not exist; python -m sweep run --output makes one")
     chosen = (args.protocol, args.backbone, args.datasets, args.methods, args.shots, args.seeds)
     selection = Selection(*chosen)
     to = args.to or args.output / "report"
     # The HTML page embeds the pictures.
     pictures = {*args.formats, *(["png"] if "html" in args.formats else [])} & {"png", "pdf"}
-    with Drawing(sorted(pictures)) as drawing:
+    with _writing(to), Drawing(sorted(pictures)) as drawing:
         found = collect(args.output, selection)
         if not found.records:
             what = "of what was asked for " if any(chosen) else ""
@@ -84,10 +86,10 @@ def report(args: argparse.Namespace) -> None:
         print(terminal(made))
         write_tables(made, list(found.records.values()), to, args.formats)
         drawing.finish()
-    if "html" in args.formats:
-        from sweep.report.html import html
+        if "html" in args.formats:
+            from sweep.report.html import html
 
-        _write(to / "index.html", html(made, to / "curves"))
+            _write(to / "index.html", html(made, to / "curves"))
     print(f"{', '.join(args.formats)} written to '{to}'" if args.formats else "no files written")
 
 
@@ -102,6 +104,18 @@ def write_tables(made: Report, records: Sequence, to: Path, formats: Sequence[st
         _write(to / "tables.tex", latex(made))
 
 
+@contextlib.contextmanager
+def _writing(to: Path) -> Iterator[None]:
+    """An error of the disk, also of one of the processes that draw, is an InputError."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or to
+        raise InputError(
+            f"the report cannot be written to '{where}' ({error.strerror or error}); name another folder with --to"
+        ) from error
+
+
 def _write(path: Path, text: str) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -111,9 +125,13 @@ def import_logs(args: argparse.Namespace) -> int:
     """Import logs; where some were refused, an InputError lists them after the others were imported."""
     from sweep.report.imported import import_folder
 
-    if not args.logs.is_dir():
+    if not os.path.isdir(args.logs):
         raise InputError(f"log folder '{args.logs}' does not exist")
-    done, refused = import_folder(args.logs, args.output, args.backbone, args.config)
+    try:
+        done, refused = import_folder(args.logs, args.output, args.backbone, args.config)
+    except OSError as error:
+        where = error.filename or args.output
+        raise InputError(f"the results cannot be written to '{where}' ({error.strerror or error})") from error
     print(f"{done} runs imported into '{args.output}'; python -m sweep report {args.output} shows them")
     if refused:
         raise InputError(f"{len(refused)} refused:\n" + "\n".join(refused))

@@ -9,6 +9,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 from dassl.utils import atomic_path
+from runs.scratch import use_own_folder
 from sweep.processes import context
 from sweep.report.curves import Curve
 
@@ -28,6 +29,8 @@ class Drawing:
     def __init__(self, formats: Sequence[str]):
         self._formats = formats
         self._under_way: list[tuple[list[Future], Path, str]] = []
+        if formats:
+            use_own_folder()
         chosen = context(PRELOAD)
         self._pool = ProcessPoolExecutor(
             min(MOST_PROCESSES, os.cpu_count() or 1), chosen, initializer=_leave_ctrl_c_to_the_report
