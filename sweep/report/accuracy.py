@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from runs.results import harmonic
 from sweep.report.collect import Record
-from sweep.report.grid import Grid, metric
+from sweep.report.grid import Grid, key_of, metric
 from sweep.report.published import one_new_class
 from sweep.report.stats import Value, over_seeds
 from sweep.report.tables import Table, mark_best, mean_cell, shots_label
@@ -55,10 +55,10 @@ def dataset_table(grid: Grid, name: str, dataset: str, shots: int | None) -> Tab
     if shots is None:
         pick, columns = metric("all", name), [shots_label(k) for k in grid.shots]
         rows = {m: [grid.cell(m, dataset, k, pick) for k in grid.shots] for m in grid.methods}
-        return _table(name, dataset, dataset, columns, rows)
+        return _table(name, key_of(dataset), dataset, columns, rows)
     picks = {part: metric(part, name) for part in ("base", "new")} | ({"H": h_of_run} if name == "accuracy" else {})
     rows = {m: [grid.cell(m, dataset, shots, pick) for pick in picks.values()] for m in grid.methods}
-    return _table(name, f"{dataset}_{shots}", f"{dataset}{_at(shots)}", list(picks), rows)
+    return _table(name, f"{key_of(dataset)}_{shots}", f"{dataset}{_at(shots)}", list(picks), rows)
 
 
 def _averages(grid: Grid, name: str, shots: int | None) -> list[Table]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sweep.report.escape import file_name
-from sweep.report.grid import Grid, metric
+from sweep.report.grid import Grid, key_of, metric
 from sweep.report.stats import Value
 
 
@@ -50,7 +50,7 @@ def accuracy_curves(grid: Grid) -> list[Curve]:
         average = [(m, tuple(grid.average(m, grid.datasets, k, pick) for k in shots)) for m in grid.methods]
         lines = {f"average of {len(grid.datasets)} data sets": average, **lines}
     untrained = tuple(method for method in grid.methods if method in grid.untrained)
-    names = {of: file_name(of) for of in lines}
+    names = {of: file_name(key_of(of)) for of in lines}
     if len(grid.datasets) > 1:
         names[next(iter(lines))] = "average"
     curves = [Curve(names[of], of, grid.title, shots, tuple(found), untrained) for of, found in lines.items()]

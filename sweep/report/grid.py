@@ -19,6 +19,11 @@ def metric(part: str, name: str) -> Metric:
     return lambda record: record.metrics[part][name]
 
 
+def key_of(dataset: str) -> str:
+    """The name of a data set in the keys of tables and pictures, apart from those of averages."""
+    return f"data_set_{dataset}" if dataset.startswith("average") else dataset
+
+
 @dataclass
 class Grid:
     """The runs of one (protocol, backbone, variant, number of folds).
