@@ -104,5 +104,6 @@ def _means_no_locks(error: OSError | NotImplementedError) -> bool:
 def _remove_temporaries(folder: Path) -> None:
     """Delete what a killed process was writing (`dassl.utils.atomic_path`); the lock keeps other writers away."""
     for path in folder.glob(".*.*"):
-        with contextlib.suppress(OSError):
-            path.unlink()
+        if path.suffix != ".lock":  # that of a run in a folder of this one, such as a fold's
+            with contextlib.suppress(OSError):
+                path.unlink()

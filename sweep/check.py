@@ -78,6 +78,8 @@ def check(plan: Iterable[Run], options: Options) -> dict[Series, Configured]:
         not_read = set(unread(not_read, cfg))
         if run.dataset not in contents:
             contents[run.dataset] = {fold: Contents(_of_fold(cfg, fold)) for fold in folds}
+            if options.folds:
+                _ = contents[run.dataset][1].split  # an InputError where the data set has no cross-validation
         configured[series] = Configured(Settings.of(cfg), contents[run.dataset], cfg.OPTIM.MAX_EPOCH)
     if not_read:
         raise InputError(f"command line: no run of this sweep reads {', '.join(sorted(not_read))}")

@@ -14,14 +14,15 @@ def numbers(accuracy, macro_f1=None, ece=5.0):
     }  # fmt: skip
 
 
-def few_shot(output, dataset, method, shots, seed, accuracy, backbone="Tiny", **more):
+def few_shot(output, dataset, method, shots, seed, accuracy, backbone="Tiny", fold=0, **more):
     """Write a complete few-shot run; returns its folder."""
-    return _write(output, run_for("few_shot", dataset, backbone, method, shots, seed), {"all": numbers(accuracy)}, more)
+    run = run_for("few_shot", dataset, backbone, method, shots, seed, fold)
+    return _write(output, run, {"all": numbers(accuracy)}, more)
 
 
-def base2new(output, dataset, method, seed, base, new, backbone="Tiny", shots=16, **more):
+def base2new(output, dataset, method, seed, base, new, backbone="Tiny", shots=16, fold=0, **more):
     """Write a complete base-to-new run; returns its folder."""
-    run = run_for("base2new", dataset, backbone, method, shots, seed)
+    run = run_for("base2new", dataset, backbone, method, shots, seed, fold)
     return _write(output, run, {"base": numbers(base), "new": numbers(new)}, more)
 
 

@@ -184,7 +184,7 @@ def test_a_damaged_configuration_is_a_damaged_run(tree, phantom_root, capsys, co
 
 
 def test_folders_that_cannot_be_read_are_named(tree, monkeypatch, capsys):
-    first, _, output = tree
+    output = tree[-1]
     scan = os.scandir
 
     def refusing(path):
