@@ -29,7 +29,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 def shots(text: str) -> tuple[int, ...]:
     """A list of numbers of images per class, separated by commas or spaces; "all" (or -1) is one of them."""
-    return tuple(ALL_SHOTS if name in ("all", str(ALL_SHOTS)) else _number(name, 1) for name in names(text))
+    return tuple(ALL_SHOTS if name in ("all", str(ALL_SHOTS)) else _number(name, 0) for name in names(text))
 
 
 def folder(text: str) -> Path:
@@ -80,9 +80,11 @@ def grids_and_options(args: argparse.Namespace) -> tuple[list[Axes], Options]:
     """The grids of a command line, one per protocol, and what all of their runs share.
 
     Raises:
-        InputError: an unknown protocol, a bad number of folds, an output that is a file, or a yaml file whose name
-            cannot be used.
+        InputError: an unknown protocol, a bad number of shots or folds, an output that is a file, or a yaml file whose
+            name cannot be used.
     """
+    if args.shots and 0 in args.shots:
+        raise InputError("--shots 0: at least 1 image per class is needed")
     if args.folds == 1:
         raise InputError("--folds 1: cross-validation has at least 2 folds, and 0 means none")
     for protocol in args.protocol:

@@ -1,5 +1,7 @@
 """What is checked before a sweep starts: names, settings, the data root, and the runs that are complete already."""
 
+import contextlib
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -87,14 +89,17 @@ def check(plan: Iterable[Run], options: Options) -> dict[Series, Configured]:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Make a folder, and write to it, so that a sweep does not fail run by run.
+    """Refuse a folder that cannot be made or written, before a sweep fails run by run; nothing is left behind.
 
     Raises:
-        InputError: it cannot be made or written.
+        InputError: with the reason.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        for path in (folder.absolute(), *folder.absolute().parents):
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(path)
+                break
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise InputError(
             f"output folder '{folder}' cannot be written ({error.strerror}); name another with --output"

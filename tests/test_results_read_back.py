@@ -234,7 +234,7 @@ def test_runs_that_were_not_tested_are_said(tree, capsys):
         (["run", "--methods", ""], "the list is empty"),
         (["run", "--seeds", "-1"], "no integer from 0"),
         (["run", "--seeds", "4294967296"], "no integer from 0 to 4294967295"),
-        (["run", "--shots", "0"], "no integer from 1"),
+        (["run", "--shots", "0"], "at least 1 image per class"),
         (["run", "--folds", "1"], "at least 2 folds"),
         (["run", "--stack", "-1"], "no integer from 0"),
         (["run", "--per-gpu", "0"], "no integer from 1"),
