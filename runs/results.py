@@ -96,7 +96,7 @@ def check_results(results: dict) -> None:
 
 def _is(kind: type, what: str) -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
-        if value.__class__ is not kind:
+        if type(value) is not kind:
             raise ValueError(f"{name}: {shown(value)} is no {what}")
 
     return check
@@ -107,14 +107,14 @@ _text, _object, _list = _is(str, "text"), _is(dict, "object"), _is(list, "list")
 
 def _integer(least: int, most: int = 2**53, what: str = "") -> Callable[[str, Any], None]:
     def check(name: str, value: Any) -> None:
-        if value.__class__ is not int or not least <= value <= most:
+        if type(value) is not int or not least <= value <= most:
             raise ValueError(f"{name}: {shown(value)} is no {what or f'integer from {least}'}")
 
     return check
 
 
 def _percentage(name: str, value: Any) -> None:
-    if value.__class__ not in _NUMBERS or not 0 <= value <= 100:  # a comparison with NaN is false
+    if type(value) not in _NUMBERS or not 0 <= value <= 100:  # a comparison with NaN is false
         raise ValueError(f"{name}: {shown(value)} is no percentage")
 
 
@@ -142,7 +142,7 @@ def _metrics(name: str, parts: Any) -> None:
         if of_classes := values.get("per_class_accuracy"):
             _object("per_class_accuracy", of_classes)
             for value in of_classes.values():
-                if value is not None and not (value.__class__ is float and 0 <= value <= 100):
+                if value is not None and not (type(value) is float and 0 <= value <= 100):
                     _percentage("per_class_accuracy", value)
 
 
@@ -156,9 +156,10 @@ def _seconds(name: str, values: Any) -> None:
     _object(name, values)
     for key in ("build", "train_and_test"):
         value = values.get(key, 0)
-        if value.__class__ not in _NUMBERS or not 0 <= value <= LONGEST:
+        if type(value) not in _NUMBERS or not 0 <= value <= LONGEST:
             raise ValueError(f"{name}: {key} is {shown(value)}")
-    if (runs := values.get("runs_in_stack", 1)).__class__ is not int or runs < 1:
+    runs = values.get("runs_in_stack", 1)
+    if type(runs) is not int or runs < 1:
         raise ValueError(f"{name}: runs_in_stack is {shown(runs)}")
 
 
