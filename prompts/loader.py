@@ -86,7 +86,7 @@ def load_prompts(name: str) -> Prompts:
     if not os.path.isfile(path):
         if name.endswith(".json"):
             raise InputError(f"prompt file '{path}' does not exist; check DATASET.PROMPTS")
-        raise unknown_name("prompt file", name, available_prompts())
+        raise unknown_name("prompt file (DATASET.PROMPTS)", name, available_prompts())
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeated_keys)
     except (OSError, ValueError, RecursionError) as error:

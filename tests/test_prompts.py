@@ -79,7 +79,7 @@ def test_tinys_tokeniser_has_every_word_of_the_sentences(tiny):
 
 
 def test_loader_errors_name_the_problem(tmp_path):
-    with pytest.raises(InputError, match=r"unknown prompt file 'btmr'. Did you mean 'btmri'"):
+    with pytest.raises(InputError, match=r"unknown prompt file \(DATASET.PROMPTS\) 'btmr'. Did you mean 'btmri'"):
         load_prompts("btmr")
     with pytest.raises(InputError, match="does not exist"):
         load_prompts(str(tmp_path / "none.json"))

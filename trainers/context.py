@@ -137,7 +137,10 @@ class TextContext(nn.Module):
         prefix, name, suffix = self._pieces([self.prefix, classname, self.suffix])
         length = len(prefix) + len(name) + len(suffix) + 2  # with start and end token
         if length > (limit := backbone.context_length):
-            raise InputError(f"the prompt of class '{classname}' has {length} tokens, the backbone takes {limit}")
+            raise InputError(
+                f"the prompt of class '{classname}' has {length} tokens, the backbone takes {limit}; "
+                "shorten CTX_INIT, the template (DATASET.PROMPTS) or the class name"
+            )
         tokens = backbone.tokenize([whole])
         ids = tokens.ids[0][tokens.mask[0].bool()].tolist()
         if ids[1:-1] != prefix + name + suffix:

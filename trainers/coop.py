@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from clip import Backbone
+from dassl.errors import InputError, shown
 from trainers.context import POSITIONS, TextContext
 from trainers.method import Method
 from trainers.registry import register_method
@@ -74,8 +75,15 @@ class CoOp(Method):
 
         For random starting values these are the words `otherwise` where there are enough of them, or placeholders.
         """
+        if self.config.words == TEMPLATE:
+            if not self.prompts.before:
+                raise InputError(
+                    f"the template of '{self.prompts.source}' has no words before the class name, which CTX_INIT "
+                    f"'{TEMPLATE}' learns: {shown(self.prompts.template)}; put words there, or set CTX_INIT to words"
+                )
+            return self.prompts.before
         if self.config.words:
-            return self.prompts.before if self.config.words == TEMPLATE else self.config.words
+            return self.config.words
         enough = len(otherwise.split()) >= self.config.N_CTX
         return otherwise if enough else " ".join([PLACEHOLDER] * self.config.N_CTX)
 

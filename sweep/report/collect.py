@@ -197,6 +197,8 @@ def _read(run: Run, folder: str, marker: os.stat_result | OSError) -> Record:
     for name in ("protocol", "dataset", "backbone", "method", "seed"):
         if results[name] != getattr(run, name):
             raise ValueError(f"its {name} is {str(results[name])[:100]}, its folder says {getattr(run, name)}")
+    if results["shots"] not in (run.shots, 0):  # 0: a method that learns nothing, in a folder that a user chose
+        raise ValueError(f"it has {results['shots']} shots, its folder says {run.shots}")
     if (fold := results.get("fold") or 0) != run.fold:
         raise ValueError(f"its fold is {fold}, its folder says {run.fold}")
     tested = results["metrics"]

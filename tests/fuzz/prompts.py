@@ -27,8 +27,6 @@ def _sentences(sentences: object) -> dict:
 
 ACCEPTED = [
     GOOD,
-    _template("{}"),
-    _template("{} and nothing else"),
     _template("é ü 漢字 of {}"),
     _sentences([*SENTENCES, "a fifth one"]),
     _sentences(["café au lait spots", *SENTENCES]),
@@ -46,6 +44,7 @@ REFUSED = [
     _template(5),
     _template(""),
     _template("no place for the class"),
+    _template("{} and no words before the class"),
     _template("{} and {}"),
     _template("{x}"),
     _template("{} of {x}"),
