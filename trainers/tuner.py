@@ -13,7 +13,6 @@ from yacs.config import CfgNode
 
 from clip import Backbone
 from dassl.config.schema import parse
-from dassl.engine import TrainerX
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.check import check_dataset
 from trainers import checkpoint
@@ -22,17 +21,17 @@ from trainers.fewshot import FewShotFeatures
 from trainers.losses import total_loss
 from trainers.method import Method, Setup
 from trainers.precision import Precision
+from trainers.saving import SavingTrainer
 from trainers.shared_backbone import shared_backbone
 
 
-class Tuner(TrainerX):
-    """Trains a method: data, steps, mixed precision, tests and checkpoints.
+class Tuner(SavingTrainer):
+    """Trains and tests a method: data, steps, mixed precision.
 
     Attributes:
         method_class: the method that is trained; set by `register_method`.
         defaults: the method's settings and their defaults, for the node TRAINER.<NAME> of the configuration.
-        method: the method, built from the configuration and the data.
-        backbone, encoder: the frozen backbone, which the runs of a process share, and its cached features.
+        encoder: cached features of the frozen backbone, which the runs of a process share.
         image_notes: what is done to images that are not plain 8 bit, and to how many; see `datasets.check`.
         evaluation: all metrics of the last test, by the classes tested ("all", or "base" and "new").
         logged: a context manager around everything that the run prints.
@@ -40,8 +39,6 @@ class Tuner(TrainerX):
     """
 
     method_class: ClassVar[type[Method]]
-    method: Method
-    backbone: Backbone
     encoder: Encoder
     evaluation: dict[str, dict]
     logged = contextlib.nullcontext
@@ -232,60 +229,11 @@ class Tuner(TrainerX):
         method.set_classes(dataset.classnames)
         return next(iter(self.evaluator.evaluate().values()))
 
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with to be loaded."""
-        return {"method": type(self).__name__, "backbone": self.backbone.name}
-
-    def save_model(
-        self, epoch: int, directory: str, is_best: bool = False, val_result: Any = None, model_name: str = ""
-    ) -> None:
-        """Write the method's `state_dict`, with the classes and settings it belongs to, to <directory>/model.pth."""
-        settings = checkpoint.settings_of(self.method.config)
-        about = {**self.identity(), "classnames": self.method.classnames, **settings}
-        path = Path(directory) / (model_name or checkpoint.FILE)
-        checkpoint.save(path, self.method.state_dict(), epoch + 1, about)
-
-    def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load <directory>/model.pth or, of an epoch, <directory>/prompt_learner/model.pth.tar-<epoch>."""
-        path = checkpoint.find(Path(directory), epoch)
-        about = checkpoint.load_into(self.method, path, self.identity(), epoch)
-        method = self.method
-        checkpoint.compare(about, method.classnames, method.config, method.classes_matter)
-
-    def after_epoch(self) -> None:
-        """Save the model (the best on validation, or the last), and the state that an interrupted run resumes from."""
-        done, frequency = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
-        best = done == self.max_epoch
-        if self.cfg.TEST.FINAL_MODEL == "best_val":
-            result = self.test(split="val")
-            best = result > self.best_result
-            self.best_result = max(result, self.best_result)
-        if best:
-            self.save_model(self.epoch, self.output_dir)
-        if frequency > 0 and done % frequency == 0:
-            self.save_model(self.epoch, self.output_dir, model_name=checkpoint.name_of_epoch(done))
-        state = {"epoch": done, "best_result": self.best_result, "history": self.history["train/loss"]}
-        checkpoint.save_state(Path(self.output_dir), self.identity(), self.resumable(), state)
-
     def after_train(self) -> None:
         if self.cfg.TEST.FINAL_MODEL == "best_val":
             self.load_model(self.output_dir)
         if not self.cfg.TEST.NO_TEST:
             self.evaluate()
-
-    def resume_model_if_exist(self, directory: str) -> int:
-        state = checkpoint.load_state(Path(directory), self.identity(), self.resumable())
-        if state is None:
-            return 0
-        self.best_result = state["best_result"]
-        self.history["train/loss"] = [tuple(entry) for entry in state["history"]]
-        print(f"Resumed from '{directory}' after epoch {state['epoch']}")
-        return state["epoch"]
-
-    def resumable(self) -> dict[str, Any]:
-        """What an interrupted run needs to resume: objects with a `state_dict`, by name."""
-        parts = {"learner": self.method, "optim": self.optim, "sched": self.sched, "precision": self.precision}
-        return {**parts, **self.method.training_state()}
 
 
 def descend(runs: Sequence[Tuner], losses: Sequence[Tensor]) -> None:

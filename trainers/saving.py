@@ -1,0 +1,71 @@
+"""What a trainer of this project keeps on disk: the model, and the state that an interrupted run resumes from."""
+
+from pathlib import Path
+from typing import Any
+
+from clip import Backbone
+from dassl.engine import TrainerX
+from trainers import checkpoint
+from trainers.method import Method
+from trainers.precision import Precision
+
+
+class SavingTrainer(TrainerX):
+    """Saves, loads and resumes a method.
+
+    Attributes:
+        method, backbone, precision: what is trained, on which backbone and in which precision; set by the subclass.
+    """
+
+    method: Method
+    backbone: Backbone
+    precision: Precision
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must agree with to be loaded."""
+        return {"method": type(self).__name__, "backbone": self.backbone.name}
+
+    def save_model(
+        self, epoch: int, directory: str, is_best: bool = False, val_result: Any = None, model_name: str = ""
+    ) -> None:
+        """Write the method's `state_dict`, with the classes and settings it belongs to, to <directory>/model.pth."""
+        settings = checkpoint.settings_of(self.method.config)
+        about = {**self.identity(), "classnames": self.method.classnames, **settings}
+        path = Path(directory) / (model_name or checkpoint.FILE)
+        checkpoint.save(path, self.method.state_dict(), epoch + 1, about)
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load <directory>/model.pth or, of an epoch, <directory>/prompt_learner/model.pth.tar-<epoch>."""
+        path = checkpoint.find(Path(directory), epoch)
+        about = checkpoint.load_into(self.method, path, self.identity(), epoch)
+        method = self.method
+        checkpoint.compare(about, method.classnames, method.config, method.classes_matter)
+
+    def after_epoch(self) -> None:
+        """Save the model (the best on validation, or the last), and the state that an interrupted run resumes from."""
+        done, frequency = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
+        best = done == self.max_epoch
+        if self.cfg.TEST.FINAL_MODEL == "best_val":
+            result = self.test(split="val")
+            best = result > self.best_result
+            self.best_result = max(result, self.best_result)
+        if best:
+            self.save_model(self.epoch, self.output_dir)
+        if frequency > 0 and done % frequency == 0:
+            self.save_model(self.epoch, self.output_dir, model_name=checkpoint.name_of_epoch(done))
+        state = {"epoch": done, "best_result": self.best_result, "history": self.history["train/loss"]}
+        checkpoint.save_state(Path(self.output_dir), self.identity(), self.resumable(), state)
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        state = checkpoint.load_state(Path(directory), self.identity(), self.resumable())
+        if state is None:
+            return 0
+        self.best_result = state["best_result"]
+        self.history["train/loss"] = [tuple(entry) for entry in state["history"]]
+        print(f"Resumed from '{directory}' after epoch {state['epoch']}")
+        return state["epoch"]
+
+    def resumable(self) -> dict[str, Any]:
+        """What an interrupted run needs to resume: objects with a `state_dict`, by name."""
+        parts = {"learner": self.method, "optim": self.optim, "sched": self.sched, "precision": self.precision}
+        return {**parts, **self.method.training_state()}
