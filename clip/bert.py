@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clip.backbone import LibraryModule, Projection, Tokens
-from dassl.errors import InputError
+from dassl.errors import InputError, first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -49,16 +49,34 @@ def find_bert_config(folder: Path, repository: str, named_by: str) -> str:
     return repository
 
 
-def load_tokenizer(file: Path) -> PreTrainedTokenizerFast:
-    """Load a fast tokeniser from a tokenizer.json, or make BERT's from the vocabulary in a vocab.txt."""
+def load_tokenizer(file: Path, words: int) -> PreTrainedTokenizerFast:
+    """Load a fast tokeniser from a tokenizer.json, or make BERT's from the vocabulary in a vocab.txt.
+
+    Args:
+        file: of the tokeniser.
+        words: the number of word embeddings of the text tower.
+
+    Raises:
+        InputError: the file is no tokeniser, lacks a special token, or has words without an embedding.
+    """
     from tokenizers import BertWordPieceTokenizer, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    if file.suffix == ".txt":
-        tokenizer = Tokenizer.from_str(BertWordPieceTokenizer.from_file(str(file)).to_str())
-    else:
-        tokenizer = Tokenizer.from_file(str(file))
+    try:
+        if file.suffix == ".txt":
+            tokenizer = Tokenizer.from_str(BertWordPieceTokenizer.from_file(str(file)).to_str())
+        else:
+            tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises nothing more specific
+        raise InputError(f"'{file}' holds no tokeniser ({first_line(error)}); download it again") from error
     special = {name: f"[{name[:-6].upper()}]" for name in ("pad_token", "unk_token", "cls_token", "sep_token")}
+    if missing := [token for token in special.values() if tokenizer.token_to_id(token) is None]:
+        raise InputError(f"the tokeniser in '{file}' lacks {', '.join(missing)}; download it again")
+    if (last := max(tokenizer.get_vocab().values())) >= words:
+        raise InputError(
+            f"the tokeniser in '{file}' has token {last}, but the text tower has {words} word embeddings; download "
+            "the files of one model"
+        )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
 
 

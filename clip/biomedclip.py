@@ -1,6 +1,7 @@
 """BiomedCLIP (Zhang et al., arXiv 2303.00915) and Tiny, a small model of the same architecture, through open_clip."""
 
-import json
+from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -17,8 +18,10 @@ from clip.bert import (
     tokenize,
 )
 from clip.deep import deep_prompts
-from clip.hub import WEIGHT_FILES, Source, find_files, load_weights, read_weights
+from clip.hub import WEIGHT_FILES, Source, building_from, find_files, load_weights, read_json_object
+from clip.layouts import read_state_dict
 from clip.vit import NO_PROMPT, forward_with_prompt, fused_projections
+from dassl.errors import InputError, shown
 
 CONFIG_FILE = "open_clip_config.json"
 # A constant that transformers stored before version 4.31.
@@ -41,14 +44,21 @@ class BiomedCLIP(Backbone):
         self.name = type(self).__name__
         found = find_files(path, Source(self.hub_id, (CONFIG_FILE, TOKENIZER_FILE, WEIGHT_FILES)))
         config_file, tokenizer_file, weight_file = found
-        config = json.loads(config_file.read_text())
-        with torch.device("meta"):  # the file's tensors replace the weights: allocate and initialise none
+        config = read_json_object(config_file)
+        _check_config(config, config_file)
+        if (bert_file := config_file.parent / "config.json").is_file():
+            read_json_object(bert_file)
+        with building_from(config_file), torch.device("meta"):  # the file's tensors replace the weights: allocate none
             self.model = build_open_clip(config["model_cfg"], config_file.parent)
-        weights = read_weights(weight_file)
-        weights.pop(OBSOLETE_KEY, None)
-        load_weights(self.model, weights, weight_file)
-        fill_buffers(self.model.text.transformer.embeddings)
-        self._tokenizer = load_tokenizer(tokenizer_file)
+            embeddings = self.model.text.transformer.embeddings
+        positions = embeddings.position_embeddings.num_embeddings
+        if config["model_cfg"]["text_cfg"]["context_length"] > positions:
+            raise InputError(
+                f"'{config_file}': context_length is more than the {positions} positions of the text tower"
+            )
+        load_weights(self.model, read_state_dict(weight_file, drop=(OBSOLETE_KEY,)), weight_file)
+        fill_buffers(embeddings)
+        self._tokenizer = load_tokenizer(tokenizer_file, embeddings.word_embeddings.num_embeddings)
         self._describe(config)
 
     def _describe(self, config: dict) -> None:
@@ -96,6 +106,33 @@ class Tiny(BiomedCLIP):
 
     def __init__(self, path: str = ""):
         super().__init__(path or str(Path(__file__).parent / "tiny"))
+
+
+def _check_config(config: dict, file: Path) -> None:
+    """An InputError where an entry that is read is missing from a hub configuration, or of another type."""
+
+    def is_size(value: object) -> bool:
+        return type(value) is int and value > 1
+
+    def are_channels(value: object) -> bool:
+        return (
+            isinstance(value, list) and len(value) == 3 and all(type(v) in (int, float) and isfinite(v) for v in value)
+        )
+
+    def check(node: object, name: str, rule: Callable[[object], bool], words: str) -> None:
+        for part in name.split("."):
+            node = node.get(part) if isinstance(node, dict) else None
+        if not rule(node):
+            raise InputError(f"'{file}': {name} is {shown(node, 60)}; it must be {words}; download the file again")
+
+    for name in ("model_cfg.embed_dim", "model_cfg.text_cfg.context_length"):
+        check(config, name, is_size, "a whole number above 1")
+    check(config, "model_cfg.vision_cfg", lambda value: isinstance(value, dict), "an object")
+    check(config, "model_cfg.text_cfg.hf_model_name", lambda value: isinstance(value, str), "a text")
+    check(config, "preprocess_cfg.mean", are_channels, "three numbers")
+    check(config, "preprocess_cfg.std", are_channels, "three numbers above 0")
+    if min(config["preprocess_cfg"]["std"]) <= 0:
+        raise InputError(f"'{file}': preprocess_cfg.std is not above 0; download the file again")
 
 
 def build_open_clip(model_cfg: dict, folder: Path) -> LibraryModule:

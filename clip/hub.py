@@ -1,7 +1,11 @@
 """Find a model's files in a local folder, in the hub's cache or on the hub, and read weights without unpickling."""
 
+import contextlib
+import json
+import re
 import shlex
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from clip.checksum import verify
-from dassl.errors import InputError
+from dassl.errors import InputError, first_line, shown
+from dassl.utils.tensors import why_not_fitting
 
+WHAT_TO_DO = "download the file again, or choose the backbone that it belongs to"
+LARGEST, MOST_LAYERS = 10_000_000, 1000  # sizes in the description of a model
+LAYERS = re.compile("layers|depth|groups|heads")
 WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
@@ -104,21 +112,65 @@ def read_weights(file: Path) -> Any:
             return load_file(file)
         # Files in the format before torch 1.6 are not zip archives and cannot be mapped.
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except Exception as error:
-        raise InputError(f"the weights in '{file}' cannot be read ({error}); download the file again") from error
+    except Exception as error:  # a damaged pickle can end in nearly any exception
+        reason = first_line(error)
+        raise InputError(f"the weights in '{file}' cannot be read ({reason}); download the file again") from error
+
+
+def read_json_object(file: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        InputError: it cannot be read, holds something else, or numbers no model has.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"'{file}' cannot be read as JSON ({first_line(error)}); download it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"'{file}' holds a {type(content).__name__}, not a JSON object; download it again")
+    refuse_sizes(content, file)
+    return content
+
+
+def refuse_sizes(content: Any, file: Path, key: str = "") -> None:
+    """Refuse sizes beyond those of any model, with which building one would not end."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            refuse_sizes(value, file, str(name))
+    elif isinstance(content, list):
+        for value in content:
+            refuse_sizes(value, file, key)
+    elif isinstance(content, int) and abs(content) > (MOST_LAYERS if LAYERS.search(key) else LARGEST):
+        raise InputError(
+            f"'{file}': {shown(key, 60)} is {shown(content, 40)}, too large for a model; download it again"
+        )
+
+
+@contextlib.contextmanager
+def building_from(file: Path) -> Iterator[None]:
+    """Turn the errors of a library that builds a model from the sizes in a file into an InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise InputError(f"'{file}' describes no model that can be built ({reason}); download it again") from error
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
     """Replace the weights of a model by the tensors of a state dict, in fp32, without copying them.
 
     Raises:
-        InputError: keys or shapes differ from the model's.
+        InputError: keys or shapes differ from the model's, or the tensors hold no finite real numbers.
     """
-    try:
-        missing, unexpected = model.load_state_dict(weights, strict=False, assign=True)
-    except RuntimeError as error:
-        raise InputError(f"the weights in '{file}' do not fit the model: {error}") from error
-    check_keys(file, missing, unexpected)
+    own = model.state_dict()
+    common = own.keys() & weights.keys()
+    if problem := why_not_fitting({key: weights[key] for key in common}, {key: own[key] for key in common}):
+        raise InputError(f"the weights in '{file}' do not fit the model: {problem}; {WHAT_TO_DO}")
+    check_keys(file, sorted(own.keys() - common), sorted(weights.keys() - common))
+    model.load_state_dict(weights, assign=True)
     model.float()
 
 
@@ -128,5 +180,5 @@ def check_keys(file: Path, missing: list[str], unexpected: list[str]) -> None:
         raise InputError(
             f"the weights in '{file}' do not fit the model: "
             f"missing keys {missing[:5] or 'none'}, unexpected keys {unexpected[:5] or 'none'}; "
-            "download the file again, or choose the backbone that it belongs to"
+            f"{WHAT_TO_DO}"
         )

@@ -2,13 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from clip.hub import check_keys, read_weights
-from dassl.errors import InputError
+from clip.hub import WHAT_TO_DO, building_from, check_keys, read_weights
+from dassl.errors import InputError, shown
+from dassl.utils.tensors import state_dict_of, why_unusable
 
 # Sizes that OpenAI's state dicts hold beside the weights. They are not needed: the shapes of the weights imply them.
 OPENAI_SIZES = ("input_resolution", "context_length", "vocab_size")
@@ -47,16 +47,23 @@ def read_state_dict(file: Path, drop: tuple[str, ...] = ()) -> dict[str, Tensor]
     Raises:
         InputError: the file cannot be read, or it does not hold a state dict.
     """
-    content: Any = read_weights(file)
-    if isinstance(content, dict):
-        content = content.get("state_dict", content)
-    if not isinstance(content, dict):
-        raise InputError(f"'{file}' holds a {type(content).__name__}, not a state dict; download the file again")
-    weights = {key.removeprefix("module."): value for key, value in content.items()}
-    weights = {key: value for key, value in weights.items() if key not in drop}
-    not_tensors = [key for key, value in weights.items() if not isinstance(value, Tensor)]
-    check_keys(file, [], not_tensors)
+    weights = {key: value for key, value in state_dict_of(read_weights(file), file).items() if key not in drop}
+    if problem := next((f"'{key}' {why}" for key, value in weights.items() if (why := why_unusable(value))), ""):
+        raise InputError(f"the weights in '{file}' cannot be used: {problem}; download the file again")
     return weights
+
+
+def check_dimensions(file: Path, weights: dict[str, Tensor], dimensions: dict[str, int]) -> None:
+    """Check that weights are there and have a number of dimensions, before sizes are read from their shapes.
+
+    Raises:
+        InputError: with the names of those that do not.
+    """
+    check_keys(file, [key for key in dimensions if key not in weights], [])
+    for key, number in dimensions.items():
+        if weights[key].dim() != number or 0 in weights[key].shape:
+            shape = shown(tuple(weights[key].shape), 60)
+            raise InputError(f"the weights in '{file}' do not fit the model: '{key}' has shape {shape}; {WHAT_TO_DO}")
 
 
 def read_clip(file: Path) -> dict[str, Tensor]:
@@ -66,7 +73,8 @@ def read_clip(file: Path) -> dict[str, Tensor]:
     """
     weights = read_state_dict(file, drop=OPENAI_SIZES)
     if any(key.startswith(("text_model.", "vision_model.")) for key in weights):
-        return _from_transformers(weights, file)
+        with building_from(file):
+            return _from_transformers(weights, file)
     return weights
 
 

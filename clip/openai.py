@@ -9,22 +9,22 @@ from torch.nn import functional as F
 
 from clip.backbone import BACKBONE_REGISTRY, Backbone, LibraryModule, Projection, Tokens, Tower, VisualPrompt
 from clip.deep import deep_prompts
-from clip.hub import WEIGHT_FILES, Source, check_keys, find_files, load_weights
-from clip.layouts import read_clip
+from clip.hub import WEIGHT_FILES, Source, building_from, find_files, load_weights
+from clip.layouts import check_dimensions, read_clip
 from clip.vit import NO_PROMPT, PromptWriter, class_token_heads, fused_projections, run_blocks
 from dassl.errors import InputError
 
 TRANSFORMERS_FILES = ("model.safetensors", "pytorch_model.bin")
 PIXEL_MEAN, PIXEL_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HEAD_WIDTH, VOCABULARY_SIZE = 64, 49408
-# The weights whose shapes determine the sizes of the model.
-SIZE_KEYS = (
-    "visual.conv1.weight",
-    "visual.positional_embedding",
-    "positional_embedding",
-    "token_embedding.weight",
-    "text_projection",
-)
+# The weights whose shapes determine the sizes of the model, and their dimensions.
+SIZE_KEYS = {
+    "visual.conv1.weight": 4,
+    "visual.positional_embedding": 2,
+    "positional_embedding": 2,
+    "token_embedding.weight": 2,
+    "text_projection": 2,
+}
 
 
 class OpenAIBackbone(Backbone):
@@ -166,7 +166,7 @@ def build_from_shapes(weights: dict[str, Tensor], file: Path) -> LibraryModule:
     from open_clip.model import CLIP as Model  # noqa: N811 - CLIP is the backbone in this module
     from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-    check_keys(file, [key for key in SIZE_KEYS if key not in weights], [])
+    check_dimensions(file, weights, SIZE_KEYS)
     kernel, patches, positions, words, projection = (weights[key].shape for key in SIZE_KEYS)
     if words[0] != VOCABULARY_SIZE:
         raise InputError(
@@ -187,7 +187,7 @@ def build_from_shapes(weights: dict[str, Tensor], file: Path) -> LibraryModule:
         heads=words[1] // HEAD_WIDTH,
         layers=_blocks(weights, "transformer"),
     )
-    with torch.device("meta"):  # the file's tensors replace the weights: allocate and initialise none
+    with building_from(file), torch.device("meta"):  # the file's tensors replace the weights: allocate none
         return Model(projection[1], vision, text, quick_gelu=True)
 
 

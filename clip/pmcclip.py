@@ -1,6 +1,5 @@
 """PMC-CLIP (Lin et al., arXiv 2303.07240): a convolutional image tower and a BERT text tower."""
 
-import json
 import math
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from torch.nn import functional as F
 from clip.backbone import BACKBONE_REGISTRY, Backbone, LibraryModule, Projection, Tokens, Tower, VisualPrompt
 from clip.bert import BERT_BASE_FOLDER, bert_projections, fill_buffers, load_tokenizer, square_mask, tokenize
 from clip.deep import deep_prompts
-from clip.hub import Source, check_keys, find_files, load_weights, read_weights
-from clip.layouts import read_state_dict
+from clip.hub import Source, building_from, find_files, load_weights, read_json_object, read_weights
+from clip.layouts import check_dimensions, read_state_dict
 from clip.openai import PIXEL_MEAN, PIXEL_STD
-from dassl.errors import InputError
+from dassl.errors import InputError, shown
+from dassl.utils.tensors import why_unusable
 
 IMAGE_FILE, TEXT_FILE, PROJECTION_FILE = "image_encoder(resnet50).pth", "text_encoder.pth", "text_projection_layer.pth"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
@@ -55,7 +55,8 @@ class PMCCLIP(Backbone):
         self.image_size, self.embed_dim = self.visual.image_size, self.visual.output_dim
         self.text_width, self.text_depth = self.text.config.hidden_size, self.text.config.num_hidden_layers
         self.projection = _projection(projection, (self.text_width, self.embed_dim))
-        self._tokenizer = load_tokenizer(_find_tokenizer(image.parent))
+        words = self.text.embeddings.word_embeddings.num_embeddings
+        self._tokenizer = load_tokenizer(_find_tokenizer(image.parent), words)
 
     def tokenize(self, texts: list[str]) -> Tokens:
         return tokenize(self._tokenizer, texts, self.context_length, self.device)
@@ -122,11 +123,11 @@ def _image_tower(file: Path, heads: int) -> LibraryModule:
     for key in [key for key in weights if key.endswith(".running_mean")]:
         # Only training uses the counters of batch norm, and not every file holds them.
         weights[key.replace("running_mean", "num_batches_tracked")] = torch.tensor(0)
-    size_keys = ("layer1.0.conv1.weight", "attnpool.positional_embedding", "attnpool.c_proj.weight")
-    check_keys(file, [key for key in size_keys if key not in weights], [])
+    size_keys = {"layer1.0.conv1.weight": 4, "attnpool.positional_embedding": 2, "attnpool.c_proj.weight": 2}
+    check_dimensions(file, weights, size_keys)
     width, patches, features = (len(weights[key]) for key in size_keys)
     blocks = [len({key.split(".")[1] for key in weights if key.startswith(f"{stage}.")}) for stage in STAGES]
-    with torch.device("meta"):  # the file's tensors replace the weights: allocate and initialise none
+    with building_from(file), torch.device("meta"):  # the file's tensors replace the weights: allocate none
         tower = ModifiedResNet(blocks, features, heads, image_size=32 * math.isqrt(patches - 1), width=width)
     load_weights(tower, weights, file)
     return tower
@@ -137,8 +138,9 @@ def _text_tower(file: Path) -> LibraryModule:
     from transformers import BertConfig, BertModel
 
     own = file.parent / "config.json"
-    config = json.loads((own if own.is_file() else BERT_BASE_FOLDER / "config.json").read_text())
-    with torch.device("meta"):
+    described_by = own if own.is_file() else BERT_BASE_FOLDER / "config.json"
+    config = read_json_object(described_by)
+    with building_from(described_by), torch.device("meta"):
         tower = BertModel(BertConfig(**config))
     load_weights(tower, read_state_dict(file, drop=("embeddings.position_ids",)), file)
     fill_buffers(tower.embeddings)
@@ -149,8 +151,10 @@ def _projection(file: Path, shape: tuple[int, int]) -> nn.Parameter:
     """Read the matrix that projects the text features."""
     matrix = read_weights(file)
     if not isinstance(matrix, Tensor) or tuple(matrix.shape) != shape:
-        found = tuple(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
+        found = shown(tuple(matrix.shape), 60) if isinstance(matrix, Tensor) else type(matrix).__name__
         raise InputError(f"'{file}' must hold a matrix of shape {shape}, not {found}; download the file again")
+    if problem := why_unusable(matrix):
+        raise InputError(f"the matrix in '{file}' {problem}; download the file again")
     return nn.Parameter(matrix.detach().float())
 
 

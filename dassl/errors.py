@@ -12,6 +12,24 @@ class InputError(ValueError):
     """Bad user input. The message says what was wrong, where, and what to do; programs end with exit code 2."""
 
 
+class DivergedError(InputError, FloatingPointError):
+    """A loss, weight or logit that is not finite, which is an error of the settings."""
+
+
+class OutputError(InputError, OSError):
+    """A file or folder that cannot be written."""
+
+    def __init__(self, path: object, error: OSError):
+        reason = error.strerror or error
+        super().__init__(f"'{path}' cannot be written ({reason}); make room or name another place, then start again")
+
+
+def first_line(error: BaseException, length: int = 200) -> str:
+    """The first line of an error's message, cut where it is long; libraries write whole pages."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= length else f"{lines[0][:length]}…"
+
+
 def shown(value: object, length: int = 120) -> str:
     """A value as one short line for an error message."""
     text = repr(value)

@@ -3,18 +3,19 @@
 import argparse
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dassl.config import dump_cfg
-from dassl.errors import InputError
+from dassl.errors import DivergedError, InputError
+from dassl.utils import atomic_path
 from runs.arguments import configuration
 from runs.contents import Contents
 from runs.environment import environment
-from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, clear_folder, is_complete
+from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, clear_folder, is_complete, refuse_other_files
 from runs.lock import LockedError, RunLock
 from runs.results import headline, read_results, with_harmonic_mean, write_results
 from runs.run import Run
@@ -93,8 +94,9 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
         return None
     lock = RunLock(folder, wait)
     locks.callback(lock.release)
-    if args.overwrite and folder.is_dir():
+    if args.overwrite:
         clear_folder(folder)
+    refuse_other_files(folder)
     if complete():  # another process may have completed it meanwhile
         return None
     job = Job(cfg, run, folder, lock, settings)
@@ -105,17 +107,35 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
 
 
 def train(jobs: Sequence[Job]) -> None:
-    """Train, test and write results.json and the marker of each run."""
+    """Train, test and write results.json and the marker of each run.
+
+    Raises:
+        DivergedError: runs diverged; the others were carried out before.
+    """
     from runs.plain import is_plain
+    from trainers.stack import refuse_diverged
 
     plain = [job for job in jobs if is_plain(job.cfg.TRAINER.NAME)]
     tuned = [job for job in jobs if job not in plain]
+    diverged: list[DivergedError] = []
     if tuned:
-        _train_stack(tuned)
+        with _keeping(diverged):
+            _train_stack(tuned)
     for job in plain:  # built right before its training: Dassl's trainers draw from the global random generators
-        trainer = build(job)
-        trainer.train()
-        finish(job, trainer, runs_in_stack=1)
+        with _keeping(diverged):
+            trainer = build(job)
+            trainer.train()
+            finish(job, trainer, runs_in_stack=1)
+    refuse_diverged(diverged)
+
+
+@contextlib.contextmanager
+def _keeping(diverged: list[DivergedError]) -> Iterator[None]:
+    """Keep the error of a run that diverged, so that the other runs are carried out first."""
+    try:
+        yield
+    except DivergedError as error:
+        diverged.append(error)
 
 
 def _train_stack(jobs: Sequence[Job]) -> None:
@@ -131,22 +151,27 @@ def _train_stack(jobs: Sequence[Job]) -> None:
 
 
 def build(job: Job) -> Any:
-    """Build a run's trainer; writes log.txt, which also gets what the trainer prints later, and config.yaml."""
+    """Build a run's trainer; writes config.yaml, with what it uses, and log.txt, which also gets later output."""
     from dassl.engine import build_trainer
     from dassl.utils import collect_env_info, open_log, printing_to, set_random_seed
 
-    job.folder.mkdir(parents=True, exist_ok=True)
+    _write_config(job, job.cfg)  # before the log: it identifies the folder as a run's
     log = open_log(str(job.folder))
     started = time.time()
     with printing_to(log):
-        (job.folder / CONFIG_FILE).write_text(dump_cfg(job.cfg))
         print(f"{job.run}\n{collect_env_info()}")
         set_random_seed(max(job.cfg.SEED, 0))
         trainer = _adapted(build_trainer(job.cfg), job.cfg)
+        _write_config(job, trainer.cfg)
         print(f"trainable parameters: {trainer.trainable_parameters:,}")
     trainer.logged = lambda: printing_to(log)
     trainer.seconds_to_build = time.time() - started
     return trainer
+
+
+def _write_config(job: Job, cfg: "CfgNode") -> None:
+    with atomic_path(job.folder / CONFIG_FILE) as temporary:
+        temporary.write_text(dump_cfg(cfg), encoding="utf-8")
 
 
 def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:

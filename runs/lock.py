@@ -3,14 +3,17 @@
 import contextlib
 import errno
 import os
+import time
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from runs.folder import is_complete
+from dassl.errors import OutputError
+from runs.folder import is_complete, remove_unfinished
 
 # The errors of file systems without locks (Lustre without the mount option flock, NFS without its lock service).
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_LOOKS, _SECONDS_BETWEEN_LOOKS = 20, 0.05  # for a lock file that is not there
 
 
 class LockedError(Exception):
@@ -34,26 +37,42 @@ class RunLock:
 
     Raises:
         LockedError: another process works on the run, and `wait` is off.
+        OutputError: the folder, or its lock, cannot be written.
     """
 
     def __init__(self, folder: Path, wait: bool = False):
         self.folder = folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
         self._lock: FileLock | None = FileLock(lock_path(folder), thread_local=False)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._acquire(self._lock, wait)
+        except NotImplementedError as error:
+            self._do_without(error)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise OutputError(folder, error) from error
+            self._do_without(error)
+        remove_unfinished(folder)
+
+    def _acquire(self, lock: FileLock, wait: bool) -> None:
+        for _ in range(_LOOKS):
             try:
-                self._lock.acquire(blocking=False)
+                lock.acquire(blocking=False)
+                return
             except Timeout:
-                if not wait:
-                    raise LockedError(f"another process works on '{folder}'") from None
-                print(f"waiting for another process that works on '{folder}'")
-                self._lock.acquire()
-        except (OSError, NotImplementedError) as error:
-            if not _means_no_locks(error):
-                raise
-            print(f"no locks on the file system of '{folder}' ({error}): let no second process work on this run")
-            self._lock = None
-        _remove_temporaries(folder)
+                if lock_path(self.folder).exists():
+                    break
+            time.sleep(_SECONDS_BETWEEN_LOOKS)  # a process that completed the run has just deleted the file
+        else:
+            raise FileNotFoundError(errno.ENOENT, "its lock file cannot be made")
+        if not wait:
+            raise LockedError(f"another process works on '{self.folder}'")
+        print(f"waiting for another process that works on '{self.folder}'")
+        lock.acquire()
+
+    def _do_without(self, error: Exception) -> None:
+        print(f"no locks on the file system of '{self.folder}' ({error}): let no second process work on this run")
+        self._lock = None
 
     def release(self) -> None:
         """Let others work on the run; the lock file of a complete run is deleted.
@@ -89,8 +108,10 @@ def has_locks(folder: Path) -> bool:
     there = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
     path = there / f".{os.getpid()}.lock"
     try:
-        with FileLock(path):
+        with FileLock(path, blocking=False):
             path.unlink()
+    except Timeout:  # no file can be made here
+        return True
     except (OSError, NotImplementedError) as error:
         path.unlink(missing_ok=True)
         return not _means_no_locks(error)
@@ -99,11 +120,3 @@ def has_locks(folder: Path) -> bool:
 
 def _means_no_locks(error: OSError | NotImplementedError) -> bool:
     return isinstance(error, NotImplementedError) or error.errno in _NO_LOCKS
-
-
-def _remove_temporaries(folder: Path) -> None:
-    """Delete what a killed process was writing (`dassl.utils.atomic_path`); the lock keeps other writers away."""
-    for path in folder.glob(".*.*"):
-        if path.suffix != ".lock":  # that of a run in a folder of this one, such as a fold's
-            with contextlib.suppress(OSError):
-                path.unlink()

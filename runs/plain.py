@@ -60,6 +60,8 @@ class PlainTrainer:
         self.training_started = time.time()
         with self.logged():
             self.trainer.train()
+            if self.cfg.TEST.NO_TEST:
+                return
             metrics = getattr(self.trainer.evaluator, "metrics", {})
             self.evaluation = {self._classes: dict(metrics)} if "accuracy" in metrics else self.evaluate()
 

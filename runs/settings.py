@@ -2,32 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import yaml
 from yacs.config import CfgNode
 
-from dassl.config import parse_yaml
+from dassl.config.compare import difference, flat_settings, read_config, refuse_difference
 from dassl.errors import InputError
 from runs.contents import Contents
 from runs.folder import CONFIG_FILE, is_complete, is_started
 from runs.results import DamagedError, read_results
 
-# Settings that do not change the numbers of a run.
-WITHOUT_EFFECT = {
-    "OUTPUT_DIR",
-    "RESUME",
-    "USE_CUDA",
-    "VERBOSE",
-    "DATASET.ROOT",
-    "DATASET.DUPLICATES",
-    "TRAIN.PRINT_FREQ",
-}
-WITHOUT_EFFECT |= {"DATALOADER.NUM_WORKERS", "INPUT.MAX_PIXELS"}
-BY_FILE_NAME = {"DATASET.PROMPTS"}  # of these files the content is compared, wherever they lie
 SINCE_VERSION_2 = "DEPTH"  # a key of INPUT that every configuration holds since its settings mean what they mean today
 
 
@@ -38,10 +25,12 @@ class Settings:
     Attributes:
         changed: the settings that differ from their defaults.
         defaults: the default of every key that today's code knows.
+        decided: keys whose values the trainer decides, whatever was asked for.
     """
 
     changed: Mapping[str, str]
     defaults: Mapping[str, str]
+    decided: Collection[str] = ()
 
     @classmethod
     def of(cls, cfg: CfgNode) -> "Settings":
@@ -49,15 +38,15 @@ class Settings:
         from dassl.engine import TRAINER_REGISTRY
 
         defaults = _defaults(tuple(TRAINER_REGISTRY.registered_names()))
-        return cls({key: value for key, value in _flat(cfg).items() if value != defaults.get(key)}, defaults)
+        changed = {key: value for key, value in flat_settings(cfg).items() if value != defaults.get(key)}
+        return cls(changed, defaults, TRAINER_REGISTRY.get(cfg.TRAINER.NAME).decides)
 
     def of_cell(self, shots: int, seed: int, fold: int = 0) -> "Settings":
         """The settings of a run that differs in shots, seed and fold only."""
         own = {"DATASET.NUM_SHOTS": str(shots), "SEED": str(seed)} | ({"DATASET.FOLD": str(fold)} if fold else {})
         changed = {key: value for key, value in self.changed.items() if key not in own}
-        return Settings(
-            changed | {key: value for key, value in own.items() if value != self.defaults.get(key)}, self.defaults
-        )
+        changed |= {key: value for key, value in own.items() if value != self.defaults.get(key)}
+        return Settings(changed, self.defaults, self.decided)
 
     @cached_property
     def digest(self) -> str:
@@ -69,13 +58,8 @@ class Settings:
         return hashlib.sha256(json.dumps(self.changed, sort_keys=True).encode()).hexdigest()[:16]
 
     def difference(self, stored: Mapping[str, str]) -> str:
-        """The settings that differ from stored ones, two lines each; "" for none. A missing key has its default."""
-        lines = []
-        for key in sorted({*self.changed, *stored}):
-            old, new = (values.get(key, self.defaults.get(key)) for values in (stored, self.changed))
-            if old != new:
-                lines += [f"{sign}{key}: {value}" for sign, value in (("-", old), ("+", new)) if value is not None]
-        return "\n".join(lines)
+        """The settings that differ from stored ones; "" for none. A missing key has its default."""
+        return difference(self.changed, stored, self.defaults, self.decided)
 
 
 def refuse_other_settings(asked: Settings, contents: Contents, folder: str | Path) -> None:
@@ -103,17 +87,10 @@ def _refuse_other_config(asked: Settings, folder: Path) -> None:
             f"'{folder}' holds a result without its settings, as imported ones are; choose another output folder"
         )
     try:
-        stored = parse_yaml(path.read_text(encoding="utf-8"))
-        if not isinstance(stored, dict):
-            raise ValueError("it holds no settings")
-        flat = _flat(_in_todays_words(stored))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise DamagedError(f"'{path}' cannot be read ({error}); delete the folder to run again") from error
-    if difference := asked.difference(flat):
-        raise InputError(
-            f"'{folder}' holds a run with other settings; --overwrite replaces it, --output-dir keeps it:\n"
-            f"--- stored\n+++ asked for\n{difference}"
-        )
+        flat = flat_settings(_in_todays_words(read_config(path)))
+    except InputError as error:
+        raise DamagedError(str(error)) from error
+    refuse_difference(asked.difference(flat), folder)
 
 
 def _in_todays_words(stored: dict) -> dict:
@@ -138,16 +115,4 @@ def _in_todays_words(stored: dict) -> dict:
 def _defaults(trainers: tuple[str, ...]) -> dict[str, str]:
     from configs.build import default_cfg
 
-    return _flat(default_cfg())
-
-
-def _flat(node: Mapping, prefix: str = "") -> dict[str, str]:
-    values: dict[str, str] = {}
-    for key, value in node.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict):
-            values |= _flat(value, f"{name}.")
-        elif name not in WITHOUT_EFFECT:
-            value = Path(value).name if name in BY_FILE_NAME and isinstance(value, str) else value
-            values[name] = json.dumps(value, default=str)
-    return values
+    return flat_settings(default_cfg())

@@ -1,16 +1,16 @@
 """Checkpoints: small files, read without unpickling, refused where they do not fit."""
 
 import json
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from dassl.config.schema import defaults_of
-from dassl.errors import InputError
-from dassl.utils import atomic_path, load_checkpoint
+from dassl.errors import InputError, first_line, shown
+from dassl.utils import load_checkpoint
+from dassl.utils.tensors import digest_of, state_dict_of, why_not_fitting, why_unusable
+from dassl.utils.torchtools import restore, save_atomically
 from trainers.settings import VERSION, Settings, in_todays_words
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 FILE = "model.pth"
 STATE_FILE = "checkpoint.pth"
-# Frozen weights that CoOp-style code stores beside the context: word embeddings, which follow from the class names, and
-# the zero-shot image tower.
 # Modules of a method whose weights were stored, or are stored by CoOp-style code, without the module's name.
 FORMER_ROOTS = ("context", "tokens", "adapter", "cache", "linear", "lora")
+# Frozen weights that CoOp-style code stores beside the context: word embeddings, which follow from the class names, and
+# the zero-shot image tower.
 DERIVED_KEYS = ("token_prefix", "token_suffix", "ZS_image_encoder.")
 
 
@@ -31,10 +31,8 @@ def name_of_epoch(epoch: int) -> str:
 
 
 def save(path: Path, weights: dict, epoch: int, about: dict[str, Any]) -> None:
-    """Write weights, with what they belong to, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        torch.save({"about": about, "epoch": epoch, "state_dict": weights}, temporary)
+    """Write weights, with what they belong to and a digest, atomically."""
+    save_atomically({"about": about, "epoch": epoch, "digest": digest_of(dict(weights)), "state_dict": weights}, path)
 
 
 def settings_of(config: Settings) -> dict[str, Any]:
@@ -71,19 +69,36 @@ def load_into(module: "Method", path: Path, identity: dict[str, Any], epoch: int
         InputError: the checkpoint is of another method, backbone or epoch, or its weights do not fit.
     """
     stored = load_checkpoint(str(path))
-    _check_identity(path, stored.get("about", {}), identity)
-    if epoch is not None and stored.get("epoch", epoch) != epoch:
-        raise InputError(f"checkpoint '{path}' is of epoch {stored['epoch']}, epoch {epoch} was asked for")
-    weights = {k: v for k, v in stored.get("state_dict", {}).items() if not k.startswith(DERIVED_KEYS)}
-    names = frozenset(module.state_dict())
-    weights = {_current_name(name, names): value for name, value in weights.items()}
-    found = {name: tuple(value.shape) for name, value in weights.items()}
-    module.expect(found)
-    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    if own != found:
-        raise InputError(f"checkpoint '{path}' holds {found}, but the method has {own} with these settings")
+    about = _about(stored, path)
+    _check_identity(path, about, identity)
+    of_epoch = stored.get("epoch")
+    if epoch is not None and type(of_epoch) is int and of_epoch != epoch:
+        raise InputError(f"checkpoint '{path}' is of epoch {of_epoch}, epoch {epoch} was asked for")
+    all_weights, names = state_dict_of(stored, path), frozenset(module.state_dict())
+    weights = {_current_name(k, names): v for k, v in all_weights.items() if not k.startswith(DERIVED_KEYS)}
+    if problem := next((f"'{name}' {why}" for name, value in weights.items() if (why := why_unusable(value))), ""):
+        raise InputError(f"checkpoint '{path}' cannot be used: {problem}")
+    module.expect({name: tuple(value.shape) for name, value in weights.items()})
+    own = module.state_dict()
+    if problem := why_not_fitting(weights, own):
+        raise InputError(f"checkpoint '{path}' does not fit the method with these settings: {problem}")
+    if "digest" in stored and stored["digest"] != digest_of(dict(all_weights)):
+        raise InputError(f"checkpoint '{path}' is damaged: its digest is wrong; train again, or restore the file")
     module.load_state_dict(weights)
-    return stored.get("about", {})
+    return about
+
+
+def _about(stored: dict, path: Path) -> dict[str, Any]:
+    """What a checkpoint says about itself; nothing for one of CoOp-style code."""
+    about = stored.get("about", {})
+    kinds = {"method": str, "backbone": str, "classnames": list, "settings": str, "settings_version": int}
+    if not isinstance(about, dict) or any(not isinstance(about.get(key, kind()), kind) for key, kind in kinds.items()):
+        raise InputError(f"checkpoint '{path}' is damaged: what it says about itself has another form")
+    try:
+        settings = json.loads(about.get("settings", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"checkpoint '{path}' is damaged: its settings are no JSON") from error
+    return {**about, "settings": settings if isinstance(settings, dict) else {}}
 
 
 def _current_name(name: str, own: Container[str]) -> str:
@@ -98,7 +113,7 @@ def compare(about: dict[str, Any], classnames: list[str], config: Settings, clas
     """Print how the classes and settings of a checkpoint differ from those of a run.
 
     Args:
-        about: what the checkpoint says about itself; empty for one of CoOp-style code.
+        about: what the checkpoint says about itself, as `load_into` returns it.
         classnames, config: classes and settings of the run.
         classes_matter: the checkpoint can only be used with the classes that it was trained on.
 
@@ -108,9 +123,12 @@ def compare(about: dict[str, Any], classnames: list[str], config: Settings, clas
     trained_on = about.get("classnames", classnames)
     if trained_on != classnames:
         if classes_matter:
-            raise InputError(f"the checkpoint was trained on the classes {trained_on}, this run has {classnames}")
-        print(f"note: trained on the classes {trained_on}, tested on {classnames}")
-    settings, stored = asdict(config), json.loads(about.get("settings", "{}"))
+            raise InputError(
+                f"the checkpoint was trained on the classes {shown(trained_on, 400)}, this run has "
+                f"{shown(classnames, 400)}"
+            )
+        print(f"note: trained on the classes {shown(trained_on, 400)}, tested on {shown(classnames, 400)}")
+    settings, stored = asdict(config), about["settings"]
     if about.get("settings_version", 1) < VERSION:
         stored = in_todays_words(stored, defaults_of(type(config)))
     for key in sorted(stored.keys() & settings.keys()):
@@ -121,27 +139,64 @@ def compare(about: dict[str, Any], classnames: list[str], config: Settings, clas
 def _check_identity(path: Path, about: dict[str, Any], identity: dict[str, Any]) -> None:
     for key, value in identity.items():
         if about.get(key, value) != value:
-            raise InputError(f"checkpoint '{path}' is of {key} {about[key]}, this run has {key} {value}")
+            raise InputError(f"checkpoint '{path}' is of {key} {about[key][:120]}, this run has {key} {value}")
 
 
-def save_state(directory: Path, about: dict, parts: dict[str, Any], state: dict[str, Any]) -> None:
+def save_state(directory: Path, about: dict, settings: dict[str, str], parts: dict[str, Any], state: dict) -> None:
     """Write what an interrupted run resumes from: the states of `parts`, and `state`."""
     states = {name: part.state_dict() for name, part in parts.items()}
-    with atomic_path(directory / STATE_FILE) as temporary:
-        torch.save({"about": about, **states, "state": state}, temporary)
+    content = {"about": about, "settings": settings, **states, "state": state}
+    save_atomically({**content, "digest": digest_of(content)}, directory / STATE_FILE)
 
 
-def load_state(directory: Path, identity: dict, parts: dict[str, Any]) -> dict[str, Any] | None:
-    """Restore the parts of an interrupted run and return its `state`; None if there is no usable file."""
+def load_state(
+    directory: Path,
+    identity: dict[str, Any],
+    parts: dict[str, Any],
+    refuse_other: Callable[[Any], None] = lambda settings: None,
+) -> dict[str, Any] | None:
+    """Restore the parts of an interrupted run and return its `state`; None if there is no usable file.
+
+    A damaged file is reported, and changes nothing.
+
+    Args:
+        directory: the folder of the interrupted run.
+        identity: method and backbone, as in `load_into`.
+        parts: as `save_state` got them.
+        refuse_other: gets the stored settings, None where the file has none, and refuses those of another run.
+
+    Raises:
+        InputError: the state is that of a run of another method or backbone, or with other settings.
+    """
     path = directory / STATE_FILE
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
         stored = load_checkpoint(str(path))
+        _check_state(stored, path)
+        about = _about(stored, path)
     except InputError as error:
         print(f"{error}; starting from the first epoch")
         return None
-    _check_identity(path, stored["about"], identity)
-    for name, part in parts.items():
-        part.load_state_dict(stored[name])
+    _check_identity(path, about, identity)
+    refuse_other(stored.get("settings"))
+    if problem := restore(parts, stored):
+        print(f"the state in '{path}' does not fit this run ({problem}); starting from the first epoch")
+        return None
     return stored["state"]
+
+
+def _check_state(stored: dict, path: Path) -> None:
+    """An InputError where the file's digest is wrong, or what every state has is missing or of another type."""
+    content = {name: value for name, value in stored.items() if name != "digest"}
+    try:
+        intact = "digest" not in stored or stored["digest"] == digest_of(content)
+        state = stored["state"]
+        epoch, best, history = (state[name] for name in ("epoch", "best_result", "history"))
+        intact = intact and type(epoch) is int and epoch > 0 and isinstance(best, int | float)
+        intact = intact and all(type(step) is int and isinstance(loss, float) for step, loss in history)
+        intact = intact and isinstance(stored["about"], dict) and isinstance(stored.get("settings", {}), dict)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"the state in '{path}' is damaged ({first_line(error)})") from error
+    if not intact:
+        raise InputError(f"the state in '{path}' is damaged")

@@ -1,13 +1,16 @@
 """What a trainer of this project keeps on disk: the model, and the state that an interrupted run resumes from."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from clip import Backbone
+from dassl.config.compare import flat_settings
 from dassl.engine import TrainerX
+from dassl.utils.tensors import is_finite
 from trainers import checkpoint
 from trainers.method import Method
 from trainers.precision import Precision
+from trainers.settings import in_todays_words
 
 
 class SavingTrainer(TrainerX):
@@ -15,11 +18,15 @@ class SavingTrainer(TrainerX):
 
     Attributes:
         method, backbone, precision: what is trained, on which backbone and in which precision; set by the subclass.
+        defaults: the method's settings and their defaults, for the node TRAINER.<NAME> of the configuration.
     """
+
+    decides = ("INPUT.SIZE", "INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD")  # the backbone's
 
     method: Method
     backbone: Backbone
     precision: Precision
+    defaults: ClassVar[dict[str, Any]]
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must agree with to be loaded."""
@@ -44,6 +51,7 @@ class SavingTrainer(TrainerX):
     def after_epoch(self) -> None:
         """Save the model (the best on validation, or the last), and the state that an interrupted run resumes from."""
         done, frequency = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
+        self.refuse_weights_that_are_not_finite()
         best = done == self.max_epoch
         if self.cfg.TEST.FINAL_MODEL == "best_val":
             result = self.test(split="val")
@@ -54,16 +62,40 @@ class SavingTrainer(TrainerX):
         if frequency > 0 and done % frequency == 0:
             self.save_model(self.epoch, self.output_dir, model_name=checkpoint.name_of_epoch(done))
         state = {"epoch": done, "best_result": self.best_result, "history": self.history["train/loss"]}
-        checkpoint.save_state(Path(self.output_dir), self.identity(), self.resumable(), state)
+        settings = flat_settings(self.cfg)
+        checkpoint.save_state(Path(self.output_dir), self.identity(), settings, self.resumable(), state)
+
+    def refuse_weights_that_are_not_finite(self) -> None:
+        """A DivergedError after an update that left the numbers; what was saved before stays."""
+        if not all(map(is_finite, self.method.state_dict().values())):
+            raise self.diverged("the weights are not finite")
+
+    def what_to_change(self) -> str:
+        closed_form = f"change the settings TRAINER.{type(self).__name__.upper()}"
+        return closed_form if self.method.closed_form else super().what_to_change()
 
     def resume_model_if_exist(self, directory: str) -> int:
-        state = checkpoint.load_state(Path(directory), self.identity(), self.resumable())
-        if state is None:
+        def refuse_other(settings: Any) -> None:
+            self.refuse_other_settings(settings, directory)
+
+        state = checkpoint.load_state(Path(directory), self.identity(), self.resumable(), refuse_other)
+        if state is None or state["epoch"] > self.max_epoch:
             return 0
         self.best_result = state["best_result"]
         self.history["train/loss"] = [tuple(entry) for entry in state["history"]]
         print(f"Resumed from '{directory}' after epoch {state['epoch']}")
         return state["epoch"]
+
+    def in_todays_words(self, stored: dict) -> dict:
+        node, of_trainers = type(self).__name__.upper(), stored.get("TRAINER")
+        own = of_trainers.get(node) if isinstance(of_trainers, dict) else None
+        if not isinstance(own, dict) or "DEPTH" in (stored.get("INPUT") or {}):
+            return stored
+        return {**stored, "TRAINER": {**of_trainers, node: in_todays_words(own, self.defaults)}}
+
+    def setting_defaults(self) -> dict[str, str]:
+        own = flat_settings({"TRAINER": {type(self).__name__.upper(): self.defaults}})
+        return super().setting_defaults() | own
 
     def resumable(self) -> dict[str, Any]:
         """What an interrupted run needs to resume: objects with a `state_dict`, by name."""

@@ -3,8 +3,11 @@
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
+from dassl.errors import DivergedError
 from trainers.context import encode_stack
 from trainers.tuner import Tuner, descend
+
+LISTED = 5  # errors in one message
 
 
 def train_stack(runs: Sequence[Tuner], finished: Callable[[Tuner], None] = lambda run: None) -> None:
@@ -13,7 +16,11 @@ def train_stack(runs: Sequence[Tuner], finished: Callable[[Tuner], None] = lambd
     The runs share a backbone and a precision, and may differ in seed, shots and length. Their parameters are separate,
     so the gradient of the sum of their losses is the gradient of each. Runs that are not `stackable` are trained one
     after the other. `finished` is called with each run as soon as it was trained and tested.
+
+    Raises:
+        DivergedError: runs diverged; the others were finished before.
     """
+    diverged = []
     stackable = [run for run in runs if run.stackable]
     groups = ([stackable] if stackable else []) + [[run] for run in runs if not run.stackable]
     for group in groups:
@@ -21,8 +28,13 @@ def train_stack(runs: Sequence[Tuner], finished: Callable[[Tuner], None] = lambd
         while streams:
             batches = {}
             for run, stream in list(streams.items()):
-                with run.logged():
-                    batch = next(stream, None)
+                try:
+                    with run.logged():
+                        batch = next(stream, None)
+                except DivergedError as error:
+                    diverged.append(error)
+                    del streams[run]
+                    continue
                 if batch is None:
                     del streams[run]
                     finished(run)
@@ -30,6 +42,14 @@ def train_stack(runs: Sequence[Tuner], finished: Callable[[Tuner], None] = lambd
                     batches[run] = batch
             if batches:
                 step(batches)
+    refuse_diverged(diverged)
+
+
+def refuse_diverged(errors: Sequence[DivergedError]) -> None:
+    """Raise the errors of runs that diverged, if there are any, as one."""
+    if errors:
+        more = f"\nand {len(errors) - LISTED} runs more" if len(errors) > LISTED else ""
+        raise DivergedError("\n".join(map(str, errors[:LISTED])) + more) from errors[0]
 
 
 def step(batches: Mapping[Tuner, dict]) -> None:

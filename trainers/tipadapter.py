@@ -65,7 +65,7 @@ class TipAdapter(FrozenText):
         return Cache(labels, len(self.classnames), self.backbone.embed_dim, self.trains_keys)
 
     def expect(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        if len(self.setup.labels) == 0 and "cache.keys" in shapes:
+        if len(self.setup.labels) == 0 and shapes.get("cache.keys"):
             labels = torch.zeros(shapes["cache.keys"][0], dtype=torch.long)
             self.cache = self.empty_cache(labels).to(self.cache.keys.device)
 

@@ -30,7 +30,6 @@ class Tuner(SavingTrainer):
 
     Attributes:
         method_class: the method that is trained; set by `register_method`.
-        defaults: the method's settings and their defaults, for the node TRAINER.<NAME> of the configuration.
         encoder: cached features of the frozen backbone, which the runs of a process share.
         image_notes: what is done to images that are not plain 8 bit, and to how many; see `datasets.check`.
         evaluation: all metrics of the last test, by the classes tested ("all", or "base" and "new").
@@ -125,14 +124,19 @@ class Tuner(SavingTrainer):
         A method that learns nothing has no batches and is only tested.
         """
         self.training_started = time.time()
+        self.evaluation = {}
         if not self.trainable_parameters:
-            self.evaluate()
+            if not self.cfg.TEST.NO_TEST:
+                self.evaluate()
             return
         self.features.require(validation=self.cfg.TEST.FINAL_MODEL == "best_val")
         self.before_train()
         if self.method.closed_form:
             for step, loss in enumerate(self.method.fit(self.features)):
+                if not math.isfinite(loss):
+                    raise self.diverged(f"the loss is {loss}", step + 1)
                 self.write_scalar("train/loss", loss, step)
+            self.refuse_weights_that_are_not_finite()
             self.save_model(self.max_epoch - 1, self.output_dir)
         else:
             yield from self._batches_of_all_epochs()
@@ -190,8 +194,7 @@ class Tuner(SavingTrainer):
         """Read the losses of the epoch from the device; one that is not finite ends the run before it is saved."""
         for index, loss in enumerate(read_values(self._losses)):
             if not math.isfinite(loss):
-                where = f"epoch {self.epoch + 1}, step {index + 1}"
-                raise FloatingPointError(f"the loss is {loss} in {where}; lower OPTIM.LR?")
+                raise self.diverged(f"the loss is {loss}", index + 1)
             self.write_scalar("train/loss", loss, self.epoch * self.num_batches + index)
 
     def evaluate(self) -> dict[str, dict]:

@@ -3,16 +3,25 @@
 import os
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from dassl.utils import load_checkpoint, resume_from_checkpoint, save_checkpoint
+from dassl.errors import DivergedError, InputError
+from dassl.utils import load_checkpoint, save_checkpoint
+from dassl.utils.torchtools import load_weights, newest_checkpoint, restore, resumable_parts
 
 
 class TrainerBase:
-    """Holds named models with their optimisers and schedules; saves, resumes and updates them."""
+    """Holds named models with their optimisers and schedules; saves, resumes and updates them.
+
+    Attributes:
+        decides: keys of the configuration whose values the trainer decides, whatever was asked for.
+    """
+
+    decides: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def why_unsupported(cls, backbone: type, cfg: CfgNode) -> str:
@@ -53,6 +62,7 @@ class TrainerBase:
                 "optimizer": optim.state_dict() if optim else None,
                 "scheduler": sched.state_dict() if sched else None,
                 "val_result": val_result,
+                "settings": self.stored_settings(),
             }
             save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
 
@@ -61,12 +71,32 @@ class TrainerBase:
         names = self.get_model_names()
         if not all(os.path.exists(os.path.join(directory, name, "checkpoint")) for name in names):
             return 0
-        for name in names:
-            start = resume_from_checkpoint(
-                os.path.join(directory, name), self._models[name], self._optims[name], self._scheds[name]
-            )
+        try:
+            stored = {name: load_checkpoint(newest_checkpoint(os.path.join(directory, name))) for name in names}
+        except InputError as error:
+            print(f"{error}; starting from the first epoch")
+            return 0
+        self.refuse_other_settings(stored[names[0]].get("settings"), directory)
+        parts, states = {}, {}
+        for name, checkpoint in stored.items():
+            of_model = resumable_parts(checkpoint, self._models[name], self._optims[name], self._scheds[name])
+            parts |= {f"{name}: {key}": part for key, part in of_model.items()}
+            states |= {f"{name}: {key}": checkpoint.get(key) for key in of_model}
+        epochs = {checkpoint.get("epoch") for checkpoint in stored.values()}
+        start = epochs.pop() if len(epochs) == 1 else None
+        problem = restore(parts, states) if type(start) is int and start > 0 else "they name no common epoch"
+        if problem:
+            print(f"the checkpoints in '{directory}' do not fit ({problem}); starting from the first epoch")
+            return 0
         print(f"Resumed from '{directory}' at epoch {start + 1}")
         return start
+
+    def stored_settings(self) -> dict[str, str]:
+        """The settings that a checkpoint keeps, for the comparison with those of a run that resumes from it."""
+        return {}
+
+    def refuse_other_settings(self, stored: Any, directory: str) -> None:
+        """Refuse to resume from a run with other settings; a trainer without a configuration has none to compare."""
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load weights saved by `save_model`: those after `epoch` epochs, or by default the best on validation."""
@@ -76,8 +106,8 @@ class TrainerBase:
         for name in self.get_model_names():
             path = os.path.join(directory, name, file)
             checkpoint = load_checkpoint(path)
-            print(f"Load {path} (epoch {checkpoint['epoch']})")
-            self._models[name].load_state_dict(checkpoint["state_dict"])
+            load_weights(self._models[name], checkpoint.get("state_dict"), path)
+            print(f"Load {path} (epoch {checkpoint.get('epoch')})")
 
     def set_model_mode(self, mode: str = "train", names=None) -> None:
         """Set training mode ("train") or evaluation mode ("eval" or "test")."""
@@ -94,7 +124,20 @@ class TrainerBase:
 
     def detect_anomaly(self, loss: Tensor) -> None:
         if not torch.isfinite(loss).all():
-            raise FloatingPointError(f"the loss is {loss.item()} in epoch {self.epoch + 1}; try a lower OPTIM.LR")
+            raise self.diverged(f"the loss is {loss.tolist()}")
+
+    def diverged(self, what: str, step: int | None = None) -> DivergedError:
+        """The error of a training that left the finite numbers: where, and what to change."""
+        where = f"epoch {self.epoch + 1}" + ("" if step is None else f", step {step}")
+        return DivergedError(
+            f"{what} in {where} of the run in '{getattr(self, 'output_dir', '')}': {self.what_to_change()}, and start "
+            "again in another folder or with --overwrite; what was saved before stays"
+        )
+
+    def what_to_change(self) -> str:
+        """The setting that makes a training diverge."""
+        optim = getattr(self, "cfg", {}).get("OPTIM", {})
+        return "lower OPTIM.LR" + (f" (it is {optim['LR']})" if "LR" in optim else "")
 
     def model_zero_grad(self, names=None) -> None:
         for name in self.get_model_names(names):

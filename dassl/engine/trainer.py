@@ -1,8 +1,11 @@
 """Trainers built from a configuration: data, model, training, tests and resuming."""
 
 import datetime
+import math
+import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,9 +13,11 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from dassl.config import check_settings
+from dassl.config.compare import declared_defaults, difference, flat_settings, read_config, refuse_difference
 from dassl.data import DataManager
 from dassl.data.data_manager import set_epoch
 from dassl.engine.base import TrainerBase
+from dassl.errors import InputError
 from dassl.evaluation import build_evaluator
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import MetricMeter
@@ -64,8 +69,44 @@ class SimpleTrainer(TrainerBase):
     def train(self) -> None:
         super().train(self.start_epoch, self.max_epoch)
 
+    def stored_settings(self) -> dict[str, str]:
+        return flat_settings(self.cfg)
+
+    def in_todays_words(self, stored: dict) -> dict:
+        """A stored configuration, in which settings mean what they mean today; here it stays as it is."""
+        return stored
+
+    def setting_defaults(self) -> dict[str, str]:
+        """The defaults of settings, as `flat_settings` gives them."""
+        return declared_defaults()
+
+    def refuse_other_settings(self, stored: Any, directory: str) -> None:
+        """Refuse to resume from a run with other settings, wherever that was started.
+
+        Args:
+            stored: what its checkpoint says. One without settings was written by an earlier version or by other code;
+                the folder's config.yaml is then compared, if there is one.
+            directory: its folder.
+
+        Raises:
+            InputError: with the settings that differ.
+        """
+        path = Path(directory) / "config.yaml"
+        if not stored and path.is_file():
+            stored = flat_settings(self.in_todays_words(read_config(path)))
+        if not isinstance(stored, dict) or not stored:
+            return
+        asked, defaults = flat_settings(self.cfg), self.setting_defaults()
+        # A configuration may hold the nodes of other trainers, or be cleared of them.
+        not_compared = {key for key in asked.keys() ^ stored.keys() if key not in defaults}
+        refuse_difference(difference(asked, stored, defaults, {*self.decides, *not_compared}), directory)
+
     def before_train(self) -> None:
+        if self.cfg.RESUME and not os.path.isdir(self.cfg.RESUME):
+            raise InputError(f"RESUME: the folder '{self.cfg.RESUME}' does not exist")
         self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.output_dir)
+        if self.cfg.RESUME and self.start_epoch == 0:
+            print(f"RESUME: nothing to resume from in '{self.cfg.RESUME}'; starting from the first epoch")
         self.time_start = time.time()
 
     def after_train(self) -> None:
@@ -131,6 +172,8 @@ class TrainerX(SimpleTrainer):
             losses.update(summary)
             for name, value in summary.items():
                 self.write_scalar(f"train/{name}", value, self.epoch * self.num_batches + self.batch_idx)
+                if name == "loss" and not math.isfinite(value):
+                    raise self.diverged(f"the loss is {float(value)}")
             self.report(losses, time.time() - started, lr)
 
     def epoch_batches(self) -> Iterable[dict]:

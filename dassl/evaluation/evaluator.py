@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from dassl.errors import DivergedError
 from dassl.utils import Registry
 
 EVALUATOR_REGISTRY = Registry("evaluator")
@@ -58,8 +59,16 @@ class Classification(EvaluatorBase):
         """Print the results in Dassl's format; return accuracy, error_rate and macro_f1 in percent.
 
         The attribute `metrics` holds all metrics.
+
+        Raises:
+            DivergedError: logits that are not finite, of which an accuracy means nothing.
         """
         logits, labels = torch.cat(self._logits), torch.cat(self._labels)
+        if not logits.softmax(1).isfinite().all():
+            raise DivergedError(
+                "the logits of the tested images are not finite, so no accuracy can be computed: lower OPTIM.LR where "
+                "the model was trained, or test another model"
+            )
         self.metrics = classification_metrics(logits, labels, self.lab2cname)
         accuracy, macro_f1 = self.metrics["accuracy"], self.metrics["macro_f1"]
         print(

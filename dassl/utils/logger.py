@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from dassl.errors import OutputError
+
 __all__ = ["Logger", "open_log", "printing_to", "restore_stdout", "setup_logger"]
 
 
@@ -17,18 +19,22 @@ class Logger:
         self.console = sys.stdout
         self.file = None
         if path is not None:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - closed by close()
+            with _writing(path):
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                # Names of files may hold bytes that are no text.
+                self.file = open(path, "a", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - see close()
 
     def write(self, text: str) -> None:
         self.console.write(text)
         if self.file is not None:
-            self.file.write(text.replace("\r", "\n"))
+            with _writing(self.file.name):
+                self.file.write(text.replace("\r", "\n"))
 
     def flush(self) -> None:
         self.console.flush()
         if self.file is not None:
-            self.file.flush()
+            with _writing(self.file.name):
+                self.file.flush()
 
     def isatty(self) -> bool:
         return self.console.isatty()
@@ -54,7 +60,8 @@ def open_log(output: str) -> Logger:
     """Open a log as in `setup_logger`, without replacing sys.stdout."""
     path = output if output.endswith((".txt", ".log")) else os.path.join(output, "log.txt")
     if os.path.exists(path):
-        os.replace(path, f"{path}-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
+        with _writing(path):
+            os.replace(path, f"{path}-{time.strftime('%Y-%m-%d-%H-%M-%S')}")
     return Logger(path)
 
 
@@ -67,6 +74,14 @@ def printing_to(logger: Logger) -> Iterator[None]:
     finally:
         sys.stdout = before
         logger.flush()
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(path, error) from error
 
 
 def restore_stdout() -> None:

@@ -4,11 +4,13 @@ Only the functions that need torch import it, so that programs that read results
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import platform
 import random
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,13 +19,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dassl.errors import InputError
+from dassl.errors import InputError, OutputError
 
 __all__ = [
     "atomic_path",
     "cache_dir",
     "check_isfile",
     "collect_env_info",
+    "is_temporary",
     "listdir_nohidden",
     "mkdir_if_missing",
     "read_image",
@@ -33,6 +36,9 @@ __all__ = [
     "stream_seed",
     "write_json",
 ]
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
 
 
 def mkdir_if_missing(dirname: str) -> None:
@@ -55,10 +61,17 @@ def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path that replaces `path` at the end of the context, or is deleted after an exception."""
+    """Yield a temporary path that replaces `path` at the end of the context, or is deleted after an exception.
+
+    Raises:
+        OutputError: `path` cannot be written, also where what is done in the context meets a full disk.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise OutputError(path, error) from error
     os.close(handle)
     umask = os.umask(0)
     os.umask(umask)
@@ -66,8 +79,20 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield Path(name)
         os.chmod(name, 0o666 & ~umask)
         os.replace(name, path)
+    except OSError as error:
+        # Only errors of writing: what is done in the context may also meet those of a network, for example.
+        if error.errno in _CANNOT_WRITE or error.filename in (name, str(path)):
+            raise OutputError(path, error) from error
+        raise
     finally:
-        Path(name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            Path(name).unlink(missing_ok=True)
+
+
+def is_temporary(name: str, of: re.Pattern[str]) -> bool:
+    """Whether a name is that of an unfinished file (`atomic_path`) whose final name matches a pattern."""
+    found = _TEMPORARY.fullmatch(name)
+    return found is not None and of.fullmatch(found[1]) is not None
 
 
 def cache_dir() -> Path:
