@@ -154,7 +154,7 @@ def building_from(file: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RuntimeError) as error:
+    except Exception as error:  # some libraries have exceptions of their own for sizes that do not fit
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise InputError(f"'{file}' describes no model that can be built ({reason}); download it again") from error
 

@@ -1,5 +1,6 @@
 """The settings of a run, and their comparison with those of the run that a folder holds already."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -12,7 +13,7 @@ from yacs.config import CfgNode
 from dassl.config.compare import difference, flat_settings, read_config, refuse_difference
 from dassl.errors import InputError
 from runs.contents import Contents
-from runs.folder import CONFIG_FILE, is_complete, is_started
+from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, is_complete, is_started
 from runs.results import DamagedError, read_results
 
 SINCE_VERSION_2 = "DEPTH"  # a key of INPUT that every configuration holds since its settings mean what they mean today
@@ -76,8 +77,24 @@ def refuse_other_settings(asked: Settings, contents: Contents, folder: str | Pat
         if results.get("settings_digest") != asked.digest:
             _refuse_other_config(asked, Path(folder))
         contents.refuse_other(results, folder)
-    elif is_started(Path(folder)) and Path(folder, CONFIG_FILE).is_file():
-        _refuse_other_config(asked, Path(folder))
+    elif is_started(Path(folder)):
+        if Path(folder, CONFIG_FILE).is_file():
+            _refuse_other_config(asked, Path(folder))
+        else:  # started through Python
+            refuse_difference(asked.difference(_in_checkpoint(Path(folder)) or asked.changed), folder)
+
+
+def _in_checkpoint(folder: Path) -> dict[str, str]:
+    """The settings in a checkpoint of an interrupted run; none where it is damaged or of an earlier version."""
+    from dassl.utils import load_checkpoint
+    from dassl.utils.torchtools import newest_checkpoint
+
+    with contextlib.suppress(InputError):
+        own = folder / CHECKPOINT_FILE
+        path = str(own) if own.is_file() else newest_checkpoint(str(next(folder.glob("*/checkpoint")).parent))
+        settings = load_checkpoint(path).get("settings")
+        return settings if isinstance(settings, dict) else {}
+    return {}
 
 
 def _refuse_other_config(asked: Settings, folder: Path) -> None:
@@ -90,6 +107,8 @@ def _refuse_other_config(asked: Settings, folder: Path) -> None:
         flat = flat_settings(_in_todays_words(read_config(path)))
     except InputError as error:
         raise DamagedError(str(error)) from error
+    except (RecursionError, ValueError) as error:
+        raise DamagedError(f"'{path}' cannot be used ({error}); delete the folder to run again") from error
     refuse_difference(asked.difference(flat), folder)
 
 

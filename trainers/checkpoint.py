@@ -153,6 +153,7 @@ def load_state(
     directory: Path,
     identity: dict[str, Any],
     parts: dict[str, Any],
+    epochs: int,
     refuse_other: Callable[[Any], None] = lambda settings: None,
 ) -> dict[str, Any] | None:
     """Restore the parts of an interrupted run and return its `state`; None if there is no usable file.
@@ -163,6 +164,7 @@ def load_state(
         directory: the folder of the interrupted run.
         identity: method and backbone, as in `load_into`.
         parts: as `save_state` got them.
+        epochs: the length of the training.
         refuse_other: gets the stored settings, None where the file has none, and refuses those of another run.
 
     Raises:
@@ -173,7 +175,7 @@ def load_state(
         return None
     try:
         stored = load_checkpoint(str(path))
-        _check_state(stored, path)
+        _check_state(stored, path, epochs)
         about = _about(stored, path)
     except InputError as error:
         print(f"{error}; starting from the first epoch")
@@ -186,14 +188,14 @@ def load_state(
     return stored["state"]
 
 
-def _check_state(stored: dict, path: Path) -> None:
+def _check_state(stored: dict, path: Path, epochs: int) -> None:
     """An InputError where the file's digest is wrong, or what every state has is missing or of another type."""
     content = {name: value for name, value in stored.items() if name != "digest"}
     try:
         intact = "digest" not in stored or stored["digest"] == digest_of(content)
         state = stored["state"]
         epoch, best, history = (state[name] for name in ("epoch", "best_result", "history"))
-        intact = intact and type(epoch) is int and epoch > 0 and isinstance(best, int | float)
+        intact = intact and type(epoch) is int and 0 < epoch <= epochs and isinstance(best, int | float)
         intact = intact and all(type(step) is int and isinstance(loss, float) for step, loss in history)
         intact = intact and isinstance(stored["about"], dict) and isinstance(stored.get("settings", {}), dict)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:

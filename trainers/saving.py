@@ -78,8 +78,8 @@ class SavingTrainer(TrainerX):
         def refuse_other(settings: Any) -> None:
             self.refuse_other_settings(settings, directory)
 
-        state = checkpoint.load_state(Path(directory), self.identity(), self.resumable(), refuse_other)
-        if state is None or state["epoch"] > self.max_epoch:
+        state = checkpoint.load_state(Path(directory), self.identity(), self.resumable(), self.max_epoch, refuse_other)
+        if state is None:
             return 0
         self.best_result = state["best_result"]
         self.history["train/loss"] = [tuple(entry) for entry in state["history"]]
