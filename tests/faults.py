@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from runs.folder import MARKER
+from runs.folder import CONFIG_FILE, MARKER
 from runs.results import read_results
 from sweep.launchers import worker
 from sweep.report.build import build_report
@@ -58,7 +58,7 @@ def serve(*words) -> None:
 def serve_until_death(connection, settings, *words) -> None:
     """A worker that ends itself or its sweep after the number of events in the next line of the file of deaths.
 
-    An event is a training step, or the moment before a finished file of a run takes its place. Events are counted, not
+    An event is a training step, or the moment before a finished file of a run, other than its config.yaml, takes its place. Events are counted, not
     timed, so that a death happens at the same place on every machine. What is recorded of a death: victim, event, and
     how many runs were complete.
     """
@@ -82,7 +82,7 @@ def serve_until_death(connection, settings, *words) -> None:
         kill()
 
     def count_and_replace(source, target, **more) -> None:
-        if Path(target).is_relative_to(settings.output):
+        if Path(target).is_relative_to(settings.output) and Path(target).name != CONFIG_FILE:
             count(Path(target).name)
         replace(source, target, **more)
 

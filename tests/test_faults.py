@@ -157,9 +157,9 @@ def test_two_sweeps_at_once_do_every_run_once(words, undisturbed, tmp_path):
 def test_fourteen_killed_workers_and_two_killed_sweeps(phantom_root, tmp_path, monkeypatch):
     """Deaths after given numbers of training steps and finished files, most of them in the middle of training."""
     words = ["--root", str(phantom_root), "--methods", "ZeroShot,TipAdapter,CoOp", "--shots", "1,2", *ALONE]
-    words += ["--seeds", ",".join(map(str, range(1, 7))), *FAST, "OPTIM.MAX_EPOCH", "6", "--output"]
+    words += ["--seeds", ",".join(map(str, range(1, 7))), *FAST, "OPTIM.MAX_EPOCH", "10", "--output"]
     output, folder, chance = tmp_path / "killed", tmp_path / "deaths", random.Random(5)
-    deaths = [["sweep" if k in (5, 11) else "worker", chance.randint(3, 18)] for k in range(16)]
+    deaths = [["sweep" if k in (5, 11) else "worker", chance.randint(4, 28)] for k in range(16)]
     folder.mkdir()
     (folder / "todo").write_text("\n".join(map(json.dumps, deaths)))
     monkeypatch.setenv(faults.DEATHS, str(folder / "todo"))
@@ -175,7 +175,6 @@ def test_fourteen_killed_workers_and_two_killed_sweeps(phantom_root, tmp_path, m
     assert [victim for victim, _, _ in met] == [victim for victim, _ in deaths]
     in_training = [complete for _, event, complete in met if event in ("step", "checkpoint.pth")]
     assert len(in_training) >= 12
-    print("MET", met)
     assert sum(complete > 0 for _, _, complete in met) >= len(met) * 3 // 4
     assert sum(complete > 0 for complete in in_training) >= len(met) // 2
     assert main(["run", *words, str(tmp_path / "whole")]) == 0
