@@ -58,9 +58,9 @@ def serve(*words) -> None:
 def serve_until_death(connection, settings, *words) -> None:
     """A worker that ends itself or its sweep after the number of events in the next line of the file of deaths.
 
-    An event is a training step, or the moment before a finished file of a run, other than its config.yaml, takes its place. Events are counted, not
-    timed, so that a death happens at the same place on every machine. What is recorded of a death: victim, event, and
-    how many runs were complete.
+    An event is a training step, or the moment before a finished file of a run (other than its config.yaml) takes its
+    place. Events are counted, not timed, so that a death happens at the same place on every machine. What is recorded
+    of a death: victim, event, and how many runs were complete.
     """
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
