@@ -88,9 +88,9 @@ class SavingTrainer(TrainerX):
 
     def in_todays_words(self, stored: dict) -> dict:
         node, of_trainers = type(self).__name__.upper(), stored.get("TRAINER")
-        own = of_trainers.get(node) if isinstance(of_trainers, dict) else None
-        if not isinstance(own, dict) or "DEPTH" in (stored.get("INPUT") or {}):
+        if not isinstance(of_trainers, dict) or "DEPTH" in (stored.get("INPUT") or {}):
             return stored
+        own = of_trainers.get(node) or {}
         return {**stored, "TRAINER": {**of_trainers, node: in_todays_words(own, self.defaults)}}
 
     def setting_defaults(self) -> dict[str, str]:
