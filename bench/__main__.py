@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> None:
     path = args.path or str(_in_own_process(random_model))
     with tempfile.TemporaryDirectory() as folder:
         memory = {
-            way: _in_own_process(peak_memory, path, args.dataset, args.root, f"{folder}/{way}", way == "reference")
+            way: _in_own_process(
+                peak_memory, path, args.dataset, args.root, f"{folder}/memory-{way}", way == "reference"
+            )
             for way in ("reference", "default")
         }
         bench = Bench(path, args.dataset, args.root, Path(folder), args.opts)

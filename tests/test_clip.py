@@ -221,24 +221,24 @@ sys.exit(code)
 @pytest.mark.slow
 def test_full_size_model_needs_at_most_one_and_a_half_times_the_memory_of_its_weights(phantom_root, tmp_path):
     folder = full_size_model(tmp_path / "full")
-    # The images are links; the split file selects twenty test images.
+    # The images are links; the split file selects one test image of each class.
     root = tmp_path / "data"
     (root / "Phantom").mkdir(parents=True)
     (root / "Phantom" / "Phantom").symlink_to(phantom_root / "Phantom" / "Phantom")
     split = make_split(root / "Phantom" / "Phantom", Phantom.classes)
-    test = [entry for k, entry in enumerate(split.test) if k % 12 in (0, 5) or k in (7, 19, 31, 43)]
+    test = [entry for k, entry in enumerate(split.test) if k % 12 == 0]
     assert {label for _, label, _ in test} == set(range(8))
     content = {"train": split.train, "val": split.val, "test": test}
     (root / "Phantom" / "split_Phantom.json").write_text(json.dumps(content))
     words = ["--trainer", "BiomedDPT", "--backbone", "BiomedCLIP", "--root", str(root), "--shots", "1"]
-    words += ["--output-dir", str(tmp_path / "run"), "MODEL.BACKBONE.PATH", str(folder), "OPTIM.MAX_EPOCH", "3"]
-    words += ["DATALOADER.TRAIN_X.BATCH_SIZE", "8", "TRAINER.BIOMEDDPT.N_PROMPTS", "5"]
+    words += ["--output-dir", str(tmp_path / "run"), "MODEL.BACKBONE.PATH", str(folder), "OPTIM.MAX_EPOCH", "2"]
+    words += ["DATALOADER.TRAIN_X.BATCH_SIZE", "8", "TRAINER.BIOMEDDPT.N_PROMPTS", "2"]
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(PROJECT)}
     done = subprocess.run([sys.executable, "-c", MEASURE, *words], env=env, capture_output=True, text=True, cwd=PROJECT)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert results["metrics"]["all"]["total"] == 20
-    assert len(results["loss_per_epoch"]) == 3  # one step each
+    assert results["metrics"]["all"]["total"] == 8
+    assert len(results["loss_per_epoch"]) == 2  # one step each
     weights = (folder / "open_clip_pytorch_model.bin").stat().st_size / 1e9
     assert weights > 0.78
     assert float(done.stdout.split()[-1]) < 1.5 * weights

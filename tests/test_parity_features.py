@@ -32,7 +32,7 @@ def recorded(name, order=tuple(range(16)), opts=()):
     cfg = build_cfg(Choice(name, published=True, opts=[*map(str, opts)]))
     order = list(order)
     setup = Setup(
-        backbone=SimpleNamespace(embed_dim=512, logit_scale=ABOUT["logit_scale"]),
+        backbone=SimpleNamespace(embed_dim=512, context_length=256, logit_scale=ABOUT["logit_scale"]),
         encoder=SimpleNamespace(sentences=lambda texts: RECORDED["text_weights"].T),
         classnames=["glioma tumor", "meningioma tumor", "normal brain", "pituitary tumor"],
         labels=LABELS[order],

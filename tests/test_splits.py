@@ -178,7 +178,7 @@ def test_settings_of_a_folder_that_cannot_be_one(tmp_path):
             dataset(tmp_path, "DATASET.FOLDER", folder)
     with pytest.raises(InputError, match="must differ in more than _ for a space"):
         dataset(tmp_path, "DATASET.CLASSES", "['a b','a_b']")
-    with pytest.raises(InputError, match="data root '~nouser/data' does not exist"):
+    with pytest.raises(InputError, match=r"DATASET\.ROOT is '~nouser/data'; it must not begin with '~'"):
         dataset("~nouser/data")
 
 

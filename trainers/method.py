@@ -50,7 +50,7 @@ class Setup:
 
     def __post_init__(self) -> None:
         if self.shots < 0:  # all images: as many as the largest class has
-            self.shots = int(self.labels.bincount().max())
+            self.shots = int(self.labels.bincount(minlength=1).max())
 
 
 class Method(nn.Module):

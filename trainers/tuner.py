@@ -126,8 +126,7 @@ class Tuner(SavingTrainer):
         self.training_started = time.time()
         self.evaluation = {}
         if not self.trainable_parameters:
-            if not self.cfg.TEST.NO_TEST:
-                self.evaluate()
+            self.evaluate()
             return
         self.features.require(validation=self.cfg.TEST.FINAL_MODEL == "best_val")
         self.before_train()
