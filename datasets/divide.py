@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dassl.errors import InputError
-from datasets.checks import PARTS, Entry
+from datasets.split_check import PARTS, Entry
 
 if TYPE_CHECKING:
     import numpy as np

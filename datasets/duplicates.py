@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dassl.errors import InputError, shown
-from datasets.checks import Parts, some
 from datasets.digests import content_digests, file_status
+from datasets.split_check import Parts, some
 
 TRAINED_ON = {"val": ("train",), "test": ("train", "val")}
 

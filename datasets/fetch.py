@@ -20,9 +20,9 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.datasets.archive import ArchiveError, unpack
 from dassl.errors import InputError, exit_code, unknown_name
 from dassl.utils import write_json
+from datasets.downloads import Sources, drive_link, recorded_sha256
 from datasets.folder import HUB_DATASET, FolderDataset
 from datasets.layout import arrange, what_is_missing
-from datasets.sources import Sources, drive_link, recorded_sha256
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 RECORD = "archive.json"  # in the folder of a data set: the archive that it came from

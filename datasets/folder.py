@@ -9,12 +9,12 @@ from yacs.config import CfgNode
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.errors import InputError, shown
 from dassl.utils import listdir_nohidden, write_json
-from datasets.checks import is_text, some
 from datasets.duplicates import check_duplicates
 from datasets.listing import images_below
 from datasets.manifest import FILE as MANIFEST
 from datasets.patients import check_patients
 from datasets.source import Source
+from datasets.split_check import is_text, some
 from datasets.splits import Split, check_class_folders, checked_split, derived_folder, few_shot, split_file, subsample
 
 HUB_DATASET = "TahaKoleilat/BiomedCoOp"

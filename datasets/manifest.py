@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dassl.errors import InputError, shown, unknown_name
-from datasets.checks import PARTS, Entry, is_text, path_problem
+from datasets.split_check import PARTS, Entry, is_text, path_problem
 
 FILE = "images.csv"
 REQUIRED = ("path", "label")

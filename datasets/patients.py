@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
 from dassl.errors import InputError, shown
-from datasets.checks import PARTS, Entry, Parts, some
+from datasets.split_check import PARTS, Entry, Parts, some
 
 
 def patients_by_path(paths: Iterable[str], pattern: str) -> dict[str, str]:

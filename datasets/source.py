@@ -9,10 +9,10 @@ from yacs.config import CfgNode
 
 from dassl.errors import InputError, shown
 from datasets import manifest
-from datasets.checks import Entry, some
 from datasets.divide import by_patients, into_folds
 from datasets.manifest import Manifest, read_manifest
 from datasets.patients import patients_by_path
+from datasets.split_check import Entry, some
 from datasets.splits import (
     Split,
     as_origin,

@@ -17,11 +17,11 @@ import orjson
 from dassl.data.datasets.base import draw_per_class
 from dassl.errors import InputError
 from dassl.utils import cache_dir, listdir_nohidden, write_json
-from datasets.checks import FORM, Entry, Parts, check_parts, parse_parts
 from datasets.divide import ADVICE, by_images, units_per_class
 from datasets.listing import images_below
 from datasets.official import DIGESTS
 from datasets.patients import draw_of_patients
+from datasets.split_check import FORM, Entry, Parts, check_parts, parse_parts
 
 MAX_VAL_SHOTS = 4
 

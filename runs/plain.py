@@ -9,7 +9,7 @@ from yacs.config import CfgNode
 
 from dassl.data import DatasetWrapper
 from dassl.engine import TRAINER_REGISTRY
-from datasets.check import check_dataset
+from datasets.image_check import check_dataset
 from trainers.tuner import Tuner
 
 

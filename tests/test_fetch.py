@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from filelock import FileLock
 
-from datasets import fetch, sources
+from datasets import downloads, fetch
 from datasets.busi import BUSI
 from tests.archives import OFFICIAL, SPLIT, make_zip
 
-connection_problem = sources.connection_problem  # the tests replace it
+connection_problem = downloads.connection_problem  # the tests replace it
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def network(tmp_path, monkeypatch):
         raise ConnectionError("no network")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(sources, "connection_problem", lambda server: "")
+    monkeypatch.setattr(downloads, "connection_problem", lambda server: "")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hub)
     monkeypatch.setattr("gdown.download", drive)
     return requests
@@ -135,7 +135,7 @@ def test_unknown_names_are_refused_before_any_download(network, run):
 
 def test_a_server_that_cannot_be_reached_is_asked_once(network, run, monkeypatch):
     asked = []
-    monkeypatch.setattr(sources, "connection_problem", lambda server: asked.append(server) or "cannot be reached")
+    monkeypatch.setattr(downloads, "connection_problem", lambda server: asked.append(server) or "cannot be reached")
     code, printed = run("btmri", "busi", "retina")
     assert (code, network) == (2, [])
     assert asked == ["https://huggingface.co", "https://drive.google.com"]

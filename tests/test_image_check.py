@@ -16,7 +16,7 @@ from dassl.data import DatasetWrapper
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.errors import InputError
 from dassl.utils import cache_dir, read_image
-from datasets.check import check_images
+from datasets.image_check import check_images
 from datasets.images import FORMATS, ImageReader
 from tests.test_images import COLOUR, GREY, png, read, saved
 

@@ -6,7 +6,7 @@ import pytest
 
 from dassl.errors import InputError
 from datasets import fetch
-from datasets.sources import Sources
+from datasets.downloads import Sources
 from tests.archives import OFFICIAL, SPLIT, make_zip
 
 LUNG_IMAGES = {

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from dassl.errors import InputError
-from datasets.checks import path_problem
 from datasets.divide import by_images
 from datasets.official import DIGESTS
+from datasets.split_check import path_problem
 from datasets.splits import make_split, read_split
 from tests.own_images import class_folders, dataset, paths_of, write_images, write_split
 from tests.registered import DATASETS

@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 from clip import Backbone
 from dassl.config.schema import parse
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
-from datasets.check import check_dataset
+from datasets.image_check import check_dataset
 from trainers import checkpoint
 from trainers.features import Encoder, FeatureStream
 from trainers.fewshot import FewShotFeatures
@@ -31,7 +31,7 @@ class Tuner(SavingTrainer):
     Attributes:
         method_class: the method that is trained; set by `register_method`.
         encoder: cached features of the frozen backbone, which the runs of a process share.
-        image_notes: what is done to images that are not plain 8 bit, and to how many; see `datasets.check`.
+        image_notes: what is done to images that are not plain 8 bit, and to how many; see `datasets.image_check`.
         evaluation: all metrics of the last test, by the classes tested ("all", or "base" and "new").
         logged: a context manager around everything that the run prints.
         training_started: time when the training began.
