@@ -2,12 +2,13 @@ import json
 import os
 from pathlib import Path
 
+# The models of the tests are small; threads of several processes on few cores would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
-import torch
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = PROJECT.parent / "shared"
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))  # the models of the tests are small
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,12 +26,21 @@ def shared():
 
 @pytest.fixture(scope="session")
 def phantom_root(tmp_path_factory):
-    """A data root with a small phantom data set: 40 images per class."""
+    """A data root with a small phantom data set: 40 images per class, 12 of them in the test part."""
+    return _phantom(tmp_path_factory.mktemp("data"), 40)
+
+
+@pytest.fixture(scope="session")
+def few_images(tmp_path_factory):
+    """A data root with the smallest phantom data set that tests can use: 10 images per class, 3 in the test part."""
+    return _phantom(tmp_path_factory.mktemp("few"), 10)
+
+
+def _phantom(root, images_per_class):
     from datasets import phantom
 
-    root = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phantom, "IMAGES_PER_CLASS", 40)
+        patch.setattr(phantom, "IMAGES_PER_CLASS", images_per_class)
         phantom.generate(root / "Phantom" / "Phantom", phantom.Phantom.classes)
     return root
 
