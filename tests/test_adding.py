@@ -38,6 +38,7 @@ def copy(tmp_path):
     return tmp_path / "project"
 
 
+@pytest.mark.slow
 def test_the_examples_pass_the_tests_of_the_registries(copy):
     for name, example in ADDED.items():
         assert not (copy / name).exists()

@@ -140,6 +140,7 @@ def test_workers_end_with_their_sweep(words, undisturbed, tmp_path, signal_numbe
     assert not faults.left_behind(output)
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_do_every_run_once(words, undisturbed, tmp_path):
     output = tmp_path / "shared"
     sweeps = [faults.start(*words, "--seeds", "1,2,3,4,5", "--output", output, *FAST) for _ in range(2)]
