@@ -26,7 +26,7 @@ class Settings:
     Attributes:
         changed: the settings that differ from their defaults.
         defaults: the default of every key that today's code knows.
-        decided: keys whose values the trainer decides, whatever was asked for.
+        decided: keys whose values the trainer decides, whatever was asked for, or does not use.
     """
 
     changed: Mapping[str, str]
@@ -35,12 +35,15 @@ class Settings:
 
     @classmethod
     def of(cls, cfg: CfgNode) -> "Settings":
-        """The settings of a configuration."""
+        """The settings of a configuration. Shots and seed do not count for a method that learns nothing."""
+        from configs import untrained_methods
         from dassl.engine import TRAINER_REGISTRY
 
         defaults = _defaults(tuple(TRAINER_REGISTRY.registered_names()))
         changed = {key: value for key, value in flat_settings(cfg).items() if value != defaults.get(key)}
-        return cls(changed, defaults, TRAINER_REGISTRY.get(cfg.TRAINER.NAME).decides)
+        trainer = cfg.TRAINER.NAME
+        without_effect = ("DATASET.NUM_SHOTS", "SEED") if trainer in untrained_methods() else ()
+        return cls(changed, defaults, (*TRAINER_REGISTRY.get(trainer).decides, *without_effect))
 
     def of_cell(self, shots: int, seed: int, fold: int = 0) -> "Settings":
         """The settings of a run that differs in shots, seed and fold only."""

@@ -135,3 +135,13 @@ def test_damaged_results_are_named(earlier, content):
     (earlier / RESULTS_FILE).write_text(content, encoding="latin-1")
     with pytest.raises(InputError, match=r"results.json' cannot be read .*; delete the folder to run again"):
         read_results(earlier)
+
+
+def test_shots_and_seed_do_not_count_for_a_method_that_learns_nothing(tmp_path):
+    asked, stored = (
+        Settings.of(build_cfg(Choice("ZeroShot", shots=shots, seed=seed, root=str(tmp_path))))
+        for shots, seed in ((16, 3), (1, 1))
+    )
+    assert asked.difference(stored.changed) == ""
+    other = Settings.of(build_cfg(Choice("ZeroShot", root=str(tmp_path), opts=["TRAINER.ZEROSHOT.TEMPLATE", "a {}"])))
+    assert "TRAINER.ZEROSHOT.TEMPLATE" in other.difference(stored.changed)
