@@ -7,4 +7,4 @@ source "$(dirname "$0")/environment.sh"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
 "$PYTHON" -m mypy $(ls -d clip configs runs trainers 2>/dev/null)
-exec "$PYTHON" -m pytest -q -n 3 --dist worksteal "$@"
+exec "$PYTHON" -m pytest -q -n 2 --dist worksteal "$@"
