@@ -149,7 +149,7 @@ def refuse_sizes(content: Any, file: Path, key: str = "") -> None:
 
 @contextlib.contextmanager
 def building_from(file: Path) -> Iterator[None]:
-    """Turn the errors of a library that builds a model from the sizes in a file into an InputError that names it."""
+    """Raise an InputError that names the file where a library cannot build a model from its sizes."""
     try:
         yield
     except InputError:

@@ -29,7 +29,7 @@ def default_settings(trainer: str) -> Mapping[str, Any]:
 
 
 def declared_setting(key: str) -> Declaration | None:
-    """The declaration of a method's setting by its full key, such as "TRAINER.COOP.N_CTX"; None for other keys."""
+    """Return the declaration of a method's setting, such as "TRAINER.COOP.N_CTX"; None for other keys."""
     node, _, name = key.rpartition(".")
     method = _by_node(tuple(METHOD_REGISTRY.registered_names())).get(node)
     return declarations(method.Config).get(name) if method else None

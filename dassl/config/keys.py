@@ -14,13 +14,13 @@ _KEYS: dict[str, Declaration] = {}
 
 
 def declare(node: str, group: type[Settings]) -> None:
-    """Add keys of a program's own to a node: `get_cfg_default` stays as it is, `check_settings` checks them too."""
+    """Declare more keys of a node. `check_settings` checks them; `get_cfg_default` does not return them."""
     _GROUPS.setdefault(node, []).append(group)
     _KEYS.update(_full_keys(node, group))
 
 
 def declared_keys() -> Mapping[str, Declaration]:
-    """The declaration of every key, by its full name, such as "OPTIM.LR"; those of trainers are not among them."""
+    """Return the declaration of every key by its full name, such as "OPTIM.LR", without the keys of trainers."""
     return _KEYS
 
 

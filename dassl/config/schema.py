@@ -59,7 +59,7 @@ class Rules:
         return ", each ".join([*size, *([" or ".join(parts)] if parts else [])])
 
     def problem(self, value: Any) -> str:
-        """What is wrong with a value of the right type, as the end of "KEY is VALUE; it must …"; "" if nothing is."""
+        """Return what a value must be, to complete "KEY is VALUE; it must …"; "" if the value is allowed."""
         return self._problem(value) or (self.check(value) if self.check else "")
 
     def _problem(self, value: Any) -> str:
