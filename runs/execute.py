@@ -195,10 +195,28 @@ def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:
     }
     with trainer.logged():
         (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        _write_bundle(job, trainer, results)
         write_results(job.folder, results)
         took = timedelta(seconds=round(sum(seconds.values())))
         print(f"{headline(results)}\ntook {took}; results in '{job.folder}'")
     job.lock.release()
+
+
+def _write_bundle(job: Job, trainer: Any, results: dict) -> None:
+    """Write the tuned model of a method; other trainers have no form that could be read back without their code."""
+    from runs.plain import is_plain
+
+    if is_plain(job.cfg.TRAINER.NAME):
+        print(f"{job.cfg.TRAINER.NAME} is a Dassl trainer: no bundle is written, and predict.py cannot use this run")
+        return
+    from datasets.digests import content_digests
+    from trainers.bundle import FOLDER, write_bundle
+    from trainers.card import card
+
+    images = sorted(content_digests(item.impath for item in trainer.dm.dataset.train_x).values())
+    provenance = {**job.run.as_dict(), "training_images": images, "environment": results["environment"]}
+    bundle = trainer.bundle(trainer.calibration(), provenance, metrics=results["metrics"])
+    write_bundle(job.folder / FOLDER, bundle, card(bundle.about))
 
 
 def evaluate(cfg: "CfgNode", args: argparse.Namespace) -> None:

@@ -15,9 +15,11 @@ CONFIG_FILE = "config.yaml"
 LOG_FILE = "log.txt"
 CHECKPOINT_FILE = "checkpoint.pth"  # the state from which an interrupted run is resumed
 MODEL_FILE = "model.pth"
+BUNDLE_FOLDER = "bundle"
 MARKER = "COMPLETE"  # written last; a run without it has no result
 
 _OWN = re.compile(r"results\.json|config\.yaml|checkpoint\.pth|model\.pth|COMPLETE|log\.txt(-\d{4}(-\d\d){5})?")
+_OF_BUNDLE = re.compile(r"bundle\.json|model\.safetensors|README\.md")
 # In a folder per model, as Dassl's trainers write them; the file "checkpoint" names the newest one.
 _OF_MODEL = re.compile(r"model\.pth\.tar-\d+|model-best\.pth\.tar|checkpoint")
 _LISTED = 5  # names in a message
@@ -102,7 +104,8 @@ def clear_folder(folder: Path) -> None:
 
 def remove_unfinished(folder: Path) -> None:
     """Delete the files that a killed process was writing (`dassl.utils.atomic_path`)."""
-    for at, of in ((folder, _OWN), *((path, _OF_MODEL) for path in _folders_of_models(folder))):
+    of_models = ((path, _OF_MODEL) for path in _folders_of_models(folder))
+    for at, of in ((folder, _OWN), (folder / BUNDLE_FOLDER, _OF_BUNDLE), *of_models):
         for path in at.glob(".*.*"):
             if is_temporary(path.name, of) and not path.is_symlink():
                 with contextlib.suppress(OSError):
@@ -114,6 +117,11 @@ def _files_of_run(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
         if path.is_file() and (_OWN.fullmatch(path.name) or is_temporary(path.name, _OWN)):
             yield path
+    bundle = folder / BUNDLE_FOLDER
+    if bundle.is_dir() and not bundle.is_symlink():
+        for path in bundle.iterdir():
+            if path.is_file() and (_OF_BUNDLE.fullmatch(path.name) or is_temporary(path.name, _OF_BUNDLE)):
+                yield path
     for of_model in _folders_of_models(folder):
         newest = _newest(of_model)
         for path in of_model.iterdir():

@@ -20,11 +20,12 @@ BELOW = {
     "trainers": {"dassl", "clip", "prompts", "datasets"},
     "configs": {"dassl", "clip", "prompts", "datasets", "trainers"},
     "runs": {"dassl", "clip", "prompts", "datasets", "trainers", "configs"},
+    "biomed_dpt": {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "runs"},
     "sweep": {"dassl", "configs", "runs"},
     "train": {"dassl", "configs", "runs"},
     "tools": {"dassl", "clip", "prompts", "datasets"},
     "scripts": set(),
-    "bench": {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "runs", "sweep", "tools"},
+    "bench": {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "runs", "biomed_dpt", "sweep", "tools"},
 }
 BELOW["tests"] = {*BELOW}
 

@@ -12,6 +12,9 @@ from dassl.errors import InputError
 from tests.compare import assert_same_evaluation
 from tests.registered import METHOD_CLASSES, METHODS
 from tools.random_model import small_clip, small_model, small_pmcclip, small_pubmedclip
+from trainers.bundle import read_bundle, write_bundle
+from trainers.calibration import fit_temperature
+from trainers.predictor import Predictor
 
 WRITERS = {"BiomedCLIP": small_model, "CLIP": small_clip, "PubMedCLIP": small_pubmedclip, "PMC-CLIP": small_pmcclip}
 
@@ -83,7 +86,7 @@ def test_unsupported_pairs_are_refused_before_anything_is_loaded(method, backbon
 
 
 @pytest.mark.parametrize(("method", "backbone"), [pair for pair in PAIRS if pair not in REFUSED])
-def test_two_steps_save_load_test(method, backbone, pair):
+def test_two_steps_save_load_predict_test(method, backbone, pair, tmp_path):
     trainer = pair(method, backbone)
     frozen = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
     start = {name: value.clone() for name, value in trainer.method.state_dict().items()}
@@ -91,6 +94,7 @@ def test_two_steps_save_load_test(method, backbone, pair):
     assert all(torch.equal(value, frozen[name]) for name, value in trainer.backbone.state_dict().items())
     assert not any(p.requires_grad for p in trainer.backbone.parameters())
     assert trainer.evaluation["all"]["total"] == 24
+    assert_a_bundle_predicts_as_the_test(trainer, tmp_path)
     learned = trainer.method.state_dict()
     assert set(learned) == set(start)
     if not learned:
@@ -102,3 +106,18 @@ def test_two_steps_save_load_test(method, backbone, pair):
     again = pair(method, backbone)
     again.load_model(trainer.output_dir)
     assert_same_evaluation(again.evaluate(), trainer.evaluation)
+
+
+def assert_a_bundle_predicts_as_the_test(trainer, folder):
+    """A bundle that was written, moved and read gives the logits of the run's test to the last bit."""
+    write_bundle(folder / "made", trainer.bundle(trainer.calibration(), {}), "card")
+    (folder / "made").rename(folder / "moved")
+    predictor = Predictor(read_bundle(folder / "moved"), trainer.backbone)
+    items = trainer.dm.dataset.test
+    pictures = [predictor.reader(item.impath) for item in items]
+    logits = predictor.logits(predictor.features(predictor.pixels(pictures)))
+    assert predictor.classnames == trainer.dm.dataset.classnames
+    with torch.no_grad():
+        tested, _ = trainer._logits(items, "test images")
+    assert torch.equal(logits, tested)
+    assert predictor.temperature == fit_temperature(*trainer._logits(trainer.dm.dataset.val, "validation images"))

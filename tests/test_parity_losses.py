@@ -42,7 +42,8 @@ def on_recorded_text(cls, text, **settings):
         def set_classes(self, classnames):
             pass
 
-    setup = Setup(SimpleNamespace(logit_scale=SCALE), SimpleNamespace(), [], torch.tensor([]))
+    backbone = SimpleNamespace(logit_scale=SCALE)
+    setup = Setup(backbone, SimpleNamespace(), [], torch.tensor([]), for_training=False)
     return OnRecordedText(setup, cls.Config(**settings))
 
 

@@ -27,8 +27,7 @@ class BiomedCoOp(CoOp):
         KDSP_LAMBDA: float = setting(0.25, "weight of the KL divergence to the selected sentences", at_least=0)
         TAU: float = setting(1.5, "largest absolute z-score of a selected sentence", above=0)
 
-    def build(self) -> None:
-        super().build()
+    def prepare_training(self) -> None:
         self.sentences = self.sentence_features(self.classnames, self.config.N_PROMPTS)
         self.teacher = mean_feature(self.sentences)
 

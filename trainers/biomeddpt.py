@@ -37,8 +37,7 @@ class BiomedDPT(CoOp):
         def problem(self) -> str:
             return ""  # N_CTX 0 stands for as many tokens as the template has words, for random values too
 
-    def build(self) -> None:
-        super().build()
+    def prepare_training(self) -> None:
         self.teacher = mean_feature(self.sentence_features(self.classnames, self.config.N_PROMPTS))
 
     def prompt_parts(self) -> tuple[str, str]:

@@ -90,11 +90,9 @@ class CLIPLoRA(Method):
     def set_classes(self, classnames: list[str]) -> None:
         super().set_classes(classnames)
         self._tokens = self.backbone.tokenize([filled(self.config.TEMPLATE, name) for name in classnames])
-        frozen = self.config.ENCODER == "image"
-        self._text = self.template_features(self.config.TEMPLATE, classnames) if frozen else None
+        if self.config.ENCODER == "image" and self.setup.for_training:
+            self.keep_text(self.template_features(self.config.TEMPLATE, classnames))
 
-    def text_features(self) -> Tensor:
-        if self._text is not None:
-            return self._text
+    def encode_classes(self) -> Tensor:
         words = self.backbone.embed_tokens(self._tokens.ids)
         return F.normalize(self.backbone.encode_text(words, self._tokens.mask), dim=-1)

@@ -20,6 +20,7 @@ class CoCoOp(CoOp):
     learns = "text context, meta-network"
     trainable_parameters = 44_832
     source = "arXiv 2203.05557"
+    text_depends_on_image = True
     stackable = False
 
     def build(self) -> None:

@@ -95,7 +95,7 @@ class CoOp(Method):
         super().set_classes(classnames)
         self.context.set_classes(classnames)
 
-    def text_features(self) -> Tensor:
+    def encode_classes(self) -> Tensor:
         return self.context.features()
 
     @property

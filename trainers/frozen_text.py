@@ -20,10 +20,10 @@ class FrozenText(Method):
 
     def set_classes(self, classnames: list[str]) -> None:
         super().set_classes(classnames)
-        if self.config.TEXT == "ensemble":
-            self._text = mean_feature(self.sentence_features(classnames, self.config.N_PROMPTS))
-        else:
-            self._text = self.template_features(self.config.TEMPLATE, classnames)
+        if self.setup.for_training:
+            self.keep_text(self.encode_classes())
 
-    def text_features(self) -> Tensor:
-        return self._text
+    def encode_classes(self) -> Tensor:
+        if self.config.TEXT == "ensemble":
+            return mean_feature(self.sentence_features(self.classnames, self.config.N_PROMPTS))
+        return self.template_features(self.config.TEMPLATE, self.classnames)

@@ -20,9 +20,8 @@ class KgCoOp(CoOp):
     class Config(TemplateConfig, CoOp.Config):
         W: float = setting(8.0, "weight of the distance to the text features of TEMPLATE", at_least=0)
 
-    def set_classes(self, classnames: list[str]) -> None:
-        super().set_classes(classnames)
-        self.anchor = self.template_features(self.config.TEMPLATE, classnames)
+    def prepare_training(self) -> None:
+        self.anchor = self.template_features(self.config.TEMPLATE, self.classnames)
 
     def losses(self, images: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         text = self.text_features()

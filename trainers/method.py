@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -15,49 +14,21 @@ from dassl.errors import InputError, shown
 from dassl.optim import build_lr_scheduler, build_optimizer
 from prompts import Prompts, check_text, filled, load_prompts, template_problem
 from trainers.context import TextContext
-from trainers.features import Encoder
 from trainers.fewshot import FewShotFeatures
 from trainers.precision import NAMES as PRECISIONS
 from trainers.settings import Settings, setting
+from trainers.setup import Setup
 from trainers.teacher import sentence_features
 
 Optimization = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
-
-
-@dataclass
-class Setup:
-    """Everything that a method is built from, beside its settings.
-
-    Attributes:
-        backbone: the frozen model, on its device.
-        encoder: cached features of sentences and images by that backbone.
-        classnames: names of the C classes, in label order.
-        labels: labels (N,) of the training images.
-        prompts: name or path of the file with a clinical template and sentences per class; "" for none.
-        shots: training images per class; -1 for all.
-        epochs: passes over the training images that the configuration asks for.
-        steps_per_epoch: training steps in one of them.
-    """
-
-    backbone: Backbone
-    encoder: Encoder
-    classnames: list[str]
-    labels: Tensor
-    prompts: str = ""
-    shots: int = 1
-    epochs: int = 1
-    steps_per_epoch: int = 1
-
-    def __post_init__(self) -> None:
-        if self.shots < 0:  # all images: as many as the largest class has
-            self.shots = int(self.labels.bincount(minlength=1).max())
 
 
 class Method(nn.Module):
     """A few-shot method on a frozen vision-language model.
 
     Its parameters are what is trained, its `state_dict` is the checkpoint. A subclass supplies `build`, `set_classes`
-    and `text_features` (or `logits`), and, where its loss is not the cross-entropy, `losses`.
+    and `encode_classes` (or `logits`), and, where its loss is not the cross-entropy, `losses`. What only the training
+    needs, such as a teacher, is made in `prepare_training`: a tuned model predicts without it.
 
     Args:
         setup: backbone, classes, sentences and length of the training.
@@ -69,6 +40,7 @@ class Method(nn.Module):
         trainable_parameters: how many there are on BiomedCLIP with 4 classes and 16 shots; 0 for a method that learns
             nothing.
         class_specific: what is learned belongs to the classes it was learned on.
+        text_depends_on_image: every image has text features of its own.
         needs_image_tokens: tokens are learned in the sequence of a vision transformer.
         closed_form: `fit` learns everything at once; there are no training steps.
         schedule_per_step: the learning rate is updated after every step instead of every epoch.
@@ -85,12 +57,14 @@ class Method(nn.Module):
     source: ClassVar[str] = ""
     verified_against: ClassVar[str] = ""
     class_specific: ClassVar[bool] = False
+    text_depends_on_image: ClassVar[bool] = False
     needs_image_tokens: ClassVar[bool] = False
     closed_form: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ()
     schedule_per_step: bool = False
     context: TextContext | None
     prompts_read: Prompts | None
+    _kept_text: Tensor | None = None
 
     class Config(Settings):
         """The settings of the method."""
@@ -105,19 +79,33 @@ class Method(nn.Module):
         self.context = self.prompts_read = None
         self.build()
         self.set_classes(self.classnames)
+        if setup.for_training:
+            self.prepare_training()
 
     def build(self) -> None:
         """Create what is learned; random starting values are drawn here."""
+
+    def prepare_training(self) -> None:
+        """Compute what only the losses need, such as the text features of a teacher."""
 
     def set_classes(self, classnames: list[str]) -> None:
         """Change the current classes; what was learned stays."""
         for name in classnames:
             check_text(name, f"the class name {shown(name)}")
         self.classnames = list(classnames)
+        self._kept_text = None
+
+    def encode_classes(self) -> Tensor:
+        """Compute the normalised text features (C, D) of the current classes."""
+        raise NotImplementedError
+
+    def keep_text(self, features: Tensor) -> None:
+        """Use these text features (C, D) of the current classes instead of computing them, until `set_classes`."""
+        self._kept_text = features
 
     def text_features(self) -> Tensor:
-        """Normalised text features (C, D) of the current classes."""
-        raise NotImplementedError
+        """Normalised text features (C, D) of the current classes: those that were kept, or computed ones."""
+        return self.encode_classes() if self._kept_text is None else self._kept_text
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (B, C) of normalised image features (B, D): scaled cosine similarities."""
@@ -215,6 +203,8 @@ class Method(nn.Module):
     @property
     def prompts(self) -> Prompts:
         """Clinical template and sentences of the data set, read at first use; an InputError where it has none."""
+        if isinstance(self.setup.prompts, Prompts):
+            return self.setup.prompts
         if not self.setup.prompts:
             raise InputError(
                 f"{type(self).__name__} needs a clinical template and sentences for each class, and the data set names "

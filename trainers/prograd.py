@@ -31,9 +31,8 @@ class ProGrad(CoOp):
             choices=("zeroshot", "self"),
         )
 
-    def set_classes(self, classnames: list[str]) -> None:
-        super().set_classes(classnames)
-        self.zero_shot = self.template_features(self.config.TEMPLATE, classnames)
+    def prepare_training(self) -> None:
+        self.zero_shot = self.template_features(self.config.TEMPLATE, self.classnames)
 
     def parts(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (B, C), CE, and T² times the cross-entropy to the teacher, whose gradient is that of the KL."""

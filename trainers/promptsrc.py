@@ -47,6 +47,8 @@ class PromptSRC(CoOp):
         super().build()
         self.tokens = VisualTokens.from_config(self.backbone, self.config)
         self.average = Average(self)
+
+    def prepare_training(self) -> None:
         if self.config.N_PROMPTS:
             self.teacher = mean_feature(self.sentence_features(self.classnames, self.config.N_PROMPTS))
         else:

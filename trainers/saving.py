@@ -1,16 +1,25 @@
 """What a trainer of this project keeps on disk: the model, and the state that an interrupted run resumes from."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
+
 from clip import Backbone
 from dassl.config.compare import flat_settings
+from dassl.data.datasets import build_image_reader
 from dassl.engine import TrainerX
 from dassl.utils.tensors import is_finite
+from datasets.images import ImageReader
 from trainers import checkpoint
+from trainers.bundle import LEARNED, TEXT, Bundle
 from trainers.method import Method
 from trainers.precision import Precision
-from trainers.settings import in_todays_words
+from trainers.settings import VERSION, in_todays_words
+
+TEST_TRANSFORMS = ("normalize", "instance_norm")  # of INPUT.TRANSFORMS, those that test images get too
 
 
 class SavingTrainer(TrainerX):
@@ -40,6 +49,48 @@ class SavingTrainer(TrainerX):
         about = {**self.identity(), "classnames": self.method.classnames, **settings}
         path = Path(directory) / (model_name or checkpoint.FILE)
         checkpoint.save(path, self.method.state_dict(), epoch + 1, about)
+
+    @torch.no_grad()
+    def bundle(self, calibration: Mapping[str, Any], provenance: Mapping[str, Any], **more: Any) -> Bundle:
+        """The tuned model with everything that prediction needs, for `trainers.bundle.write_bundle`.
+
+        Args:
+            calibration: as in `Bundle.calibration`.
+            provenance: where the model comes from: seed, shots, digests of the training images, versions.
+            more: further entries of bundle.json, such as metrics.
+        """
+        method, cfg = self.method, self.cfg
+        self.set_model_mode("eval")
+        reader = build_image_reader(cfg)
+        if not isinstance(reader, ImageReader):
+            print("note: the data set reads images in its own way; the bundle reads them as docs/DATASETS.md describes")
+            reader = ImageReader()
+        about = {
+            "method": type(self).__name__,
+            "settings": asdict(method.config),
+            "settings_version": VERSION,
+            "classes": method.classnames,
+            "template": method.prompts_read and method.prompts_read.template,
+            "preprocessing": {
+                **{key: cfg.INPUT[key] for key in ("SIZE", "INTERPOLATION", "PIXEL_MEAN", "PIXEL_STD")},
+                "TRANSFORMS": [name for name in cfg.INPUT.TRANSFORMS if name in TEST_TRANSFORMS],
+                **{name.upper(): value for name, value in vars(reader).items()},
+            },
+            "backbone": {
+                "name": self.backbone.name,
+                "digest": self.backbone.digest,
+                "text_padding": cfg.TEXT_PADDING,
+            },
+            "precision": {"features": cfg.FEATURE_PREC, "method": self.precision.name},
+            "calibration": dict(calibration),
+            "provenance": dict(provenance),
+            **more,
+        }
+        tensors = {LEARNED + name: value for name, value in method.state_dict().items()}
+        if not method.text_depends_on_image:
+            with self.precision.autocast(), method.adapted():
+                tensors[TEXT] = method.text_features()
+        return Bundle(about, tensors)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load <directory>/model.pth or, of an epoch, <directory>/prompt_learner/model.pth.tar-<epoch>."""

@@ -113,7 +113,8 @@ def _read(path: Path, key: str) -> Tensors | None:
     try:
         with safe_open(path, "pt") as file:
             about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
+            # Copies are aligned in memory as computed tensors are, and matrix products depend on it in the last bit.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a dictionary
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError) as error:

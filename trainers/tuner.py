@@ -13,9 +13,12 @@ from yacs.config import CfgNode
 
 from clip import Backbone
 from dassl.config.schema import parse
+from dassl.data.datasets import Datum
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.image_check import check_dataset
 from trainers import checkpoint
+from trainers.bundle import UNCALIBRATED
+from trainers.calibration import fit_temperature
 from trainers.features import Encoder, FeatureStream
 from trainers.fewshot import FewShotFeatures
 from trainers.losses import total_loss
@@ -219,17 +222,33 @@ class Tuner(SavingTrainer):
             items, names = dataset.test, dataset.classnames
         else:
             items, names = dataset.test_of(which)
-        with method.adapted():
-            prompt, frozen = method.visual_prompt(), method.image_tower_is_frozen
-            features, labels = self.encoder.images(items, prompt, f"{split} images", keep=frozen)
+        method.set_classes(names)
+        logits, labels = self._logits(items, f"{split} images")
+        method.set_classes(dataset.classnames)
         print(f"Evaluate on the *{split}* set" + ("" if which == "all" else f", {which} classes"))
         self.evaluator.lab2cname = dict(enumerate(names))
         self.evaluator.reset()
-        method.set_classes(names)
-        with self.precision.autocast(), method.adapted():
-            self.evaluator.process(method.logits(features), labels)
-        method.set_classes(dataset.classnames)
+        self.evaluator.process(logits, labels)
         return next(iter(self.evaluator.evaluate().values()))
+
+    def _logits(self, items: Sequence[Datum], describe: str) -> tuple[Tensor, Tensor]:
+        """Logits (N, C) of images for the current classes, and labels (N,)."""
+        method = self.method
+        with method.adapted():
+            prompt, frozen = method.visual_prompt(), method.image_tower_is_frozen
+            features, labels = self.encoder.images(items, prompt, describe, keep=frozen)
+        with self.precision.autocast(), method.adapted():
+            return method.logits(features), labels
+
+    @torch.no_grad()
+    def calibration(self) -> dict[str, Any]:
+        """A temperature that is fitted on the validation shots, as `Bundle.calibration` has it."""
+        if not self.dm.dataset.val:
+            return {"temperature": 1.0, "fitted_on": UNCALIBRATED, "images": 0}
+        self.set_model_mode("eval")
+        logits, labels = self._logits(self.dm.dataset.val, "validation images")
+        temperature = fit_temperature(logits, labels)
+        return {"temperature": temperature, "fitted_on": "validation shots", "images": len(labels)}
 
     def after_train(self) -> None:
         if self.cfg.TEST.FINAL_MODEL == "best_val":

@@ -1,0 +1,22 @@
+"""The toolkit from Python: a few-shot classifier, and a tuned model outside its run.
+
+from biomed_dpt import load
+predictor = load("output/…/seed1")
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Bundle": "trainers.bundle",
+    "Predictor": "trainers.predictor",
+    "read_bundle": "trainers.bundle",
+    "write_bundle": "trainers.bundle",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'biomed_dpt' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

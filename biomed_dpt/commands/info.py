@@ -1,0 +1,25 @@
+"""Show what a bundle is: method, classes, backbone, calibration, provenance."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle, or of the run that left it")
+
+
+def run(args: argparse.Namespace) -> None:
+    from trainers.bundle import read_bundle
+
+    bundle = read_bundle(args.bundle)
+    provenance = bundle.about["provenance"]
+    calibration = bundle.calibration
+    rows = {
+        "method": bundle.method,
+        "backbone": f"{bundle.backbone} (weights {bundle.about['backbone']['digest'][:12]})",
+        "classes": ", ".join(bundle.classnames),
+        "tensors": ", ".join(f"{name} {tuple(value.shape)}" for name, value in sorted(bundle.tensors.items())),
+        "calibration": f"{calibration['fitted_on']}, temperature {calibration['temperature']:.4g}",
+        "data set": provenance.get("dataset", "unknown"),
+        "shots, seed": f"{provenance.get('shots', 'unknown')}, {provenance.get('seed', 'unknown')}",
+    }
+    print("\n".join(f"{name:12} {value}" for name, value in rows.items()))
