@@ -32,7 +32,10 @@ STYLE = """
 .image img {max-width: min(100%, 320px); height: auto}
 .image div {flex: 1 1 260px; min-width: 0; overflow-wrap: anywhere}
 .image table {width: 100%; border-collapse: collapse}
-.image td {padding: 0.15rem 0.5rem 0.15rem 0; border: 0}
+.image table, .image tr, .image td {border: 0 !important}
+.image td {padding: 0.15rem 0.5rem 0.15rem 0}
+.image td:nth-child(2) {width: 4rem; text-align: right}
+.image td:last-child {width: 30%}
 .image meter {width: 100%}
 """
 
