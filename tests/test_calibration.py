@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,11 @@ def test_what_cannot_calibrate_is_refused_and_changes_nothing(bundle, trainer, l
     assert main(["calibrate", str(bundle), str(path)]) == 2
     assert "line 2: unknown class 'cist in fatty tissue'" in capsys.readouterr().err
     assert main(["calibrate", str(bundle), str(tmp_path / "none.csv")]) == 2
+    for k in range(9):
+        (tmp_path / f"{k}.png").write_text(f"no image {k}")
+    (tmp_path / "bad.csv").write_text("path,label\n" + "".join(f"{k}.png,{test[0].classname}\n" for k in range(9)))
+    assert main(["calibrate", str(bundle), str(tmp_path / "bad.csv")]) == 2
+    assert "0.png' cannot be read" in capsys.readouterr().err
     assert (bundle / "bundle.json").read_bytes() == content
 
 
@@ -350,6 +356,15 @@ def test_reliability_of_a_bundle(bundle, trainer, listed, tmp_path, capsys):
     assert main([*words, "--out", str(tmp_path / "diagram.txt")]) == 2
     assert main(["reliability", str(bundle), listed(trainer.dm.dataset.train_x), "--out", "x.png"]) == 2
     assert "training images of the bundle" in capsys.readouterr().err
+
+
+def test_the_example_of_the_page(bundle, trainer, listed):
+    page = (Path(__file__).parent.parent / "docs" / "CALIBRATION.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    words = {}
+    exec(code.replace("thyroid-model", str(bundle)).replace("labelled.csv", listed(trainer.dm.dataset.test)), words)
+    assert words["inside"].shape == (24, 8)
+    assert 0.9 <= words["inside"][range(24), words["labels"]].double().mean() < 1
 
 
 def test_a_run_says_how_it_was_calibrated(command, few_images, tmp_path):
