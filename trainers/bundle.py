@@ -4,6 +4,7 @@ A bundle is a folder with model.safetensors, bundle.json and a model card, READM
 it predicts, without training images, prompt files or configuration files. docs/BUNDLES.md describes the format.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from torch import Tensor
 from dassl.config.defaults import Input
 from dassl.config.schema import parse
 from dassl.errors import InputError, OutputError, first_line, shown, unknown_name
-from dassl.utils import atomic_path, write_json
+from dassl.utils import atomic_path
 from dassl.utils.tensors import digest_of, why_unusable
+from trainers.calibration import KINDS, images_needed
 from trainers.precision import NAMES as PRECISIONS
 
 FORMAT = 1
@@ -145,15 +147,17 @@ def write_bundle(folder: Path, bundle: Bundle, card: str) -> Bundle:
     tensors = {name: value.detach().cpu().contiguous() for name, value in bundle.tensors.items()}
     about = {"format": FORMAT, **bundle.about}
     about["digest"] = bundle_digest(about, tensors)
-    try:
-        (folder / ABOUT_FILE).unlink(missing_ok=True)  # without it, a half-written bundle is none
-    except OSError as error:
-        raise OutputError(folder, error) from error
-    with atomic_path(folder / WEIGHTS_FILE) as temporary:
-        save_file(tensors, temporary)
-    with atomic_path(folder / CARD_FILE) as temporary:
-        temporary.write_text(card, encoding="utf-8")
-    write_json(about, str(folder / ABOUT_FILE))
+    with contextlib.ExitStack() as files:  # the last one that is entered is the first one that gets its name
+        about_file, card_file, weights_file = (
+            files.enter_context(atomic_path(folder / name)) for name in (ABOUT_FILE, CARD_FILE, WEIGHTS_FILE)
+        )
+        save_file(tensors, weights_file)
+        card_file.write_text(card, encoding="utf-8")
+        about_file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        try:
+            (folder / ABOUT_FILE).unlink(missing_ok=True)  # without it, a half-replaced bundle is none
+        except OSError as error:
+            raise OutputError(folder, error) from error
     return Bundle(about, tensors, str(folder))
 
 
@@ -230,6 +234,25 @@ def _check_about(about: Any) -> None:
     temperature = calibration.get("temperature")
     if type(temperature) not in (int, float) or not 0 < temperature < 1e6:
         raise ValueError(f"calibration: the temperature is {shown(temperature)}")
+    if calibration.get("conformal") is not None:
+        _check_conformal(calibration["conformal"])
+    for key in ("training_images", "validation_images"):
+        digests = about["provenance"].get(key, [])
+        if not isinstance(digests, list) or not all(isinstance(digest, str) for digest in digests):
+            raise ValueError(f"provenance: {key} is no list of digests")
+
+
+def _check_conformal(conformal: Any) -> None:
+    _require(conformal, "calibration: conformal", dict)
+    if conformal.get("kind") not in KINDS:
+        raise unknown_name("kind of prediction sets", str(conformal.get("kind")), KINDS)
+    for key in ("coverage", "threshold"):
+        value = conformal.get(key)
+        if type(value) not in (int, float) or not 0 <= value < 1.001:  # a sum of probabilities may be rounded up
+            raise ValueError(f"calibration: conformal: the {key} is {shown(value)}")
+    images, needed = conformal.get("images"), images_needed(conformal["coverage"])
+    if type(images) is not int or images < needed:
+        raise ValueError(f"calibration: conformal: images: {shown(images)}, and {needed} are needed")
 
 
 def _require(value: Any, key: str, kind: type) -> None:

@@ -41,6 +41,8 @@ class Predictor:
         bundle, backbone, method, device: what predicts, and where.
         classnames: the C classes, in the order of the logits.
         temperature: logits are divided by it for probabilities; 1 for other classes than the bundle's.
+        conformal: kind, coverage, threshold and calibration images of the prediction sets; None where the bundle has
+            none, or for other classes.
         reader, transform: from a file to a picture, and from a picture to normalised pixels (3, H, W).
         batch_size: images that are encoded at a time; the test of a run uses the same number.
 
@@ -66,6 +68,7 @@ class Predictor:
         self.arithmetic = Precision(bundle.about["precision"]["method"], self.device, "precision")
         self.method = self._method()
         self.temperature = bundle.temperature
+        self.conformal = bundle.calibration.get("conformal")
         self._use_text(classnames)
         preprocessing = parse(Input, bundle.about["preprocessing"], "preprocessing")
         self.reader = ImageReader(
@@ -158,7 +161,7 @@ class Predictor:
                     f"{shown(self.bundle.classnames, 400)}; it cannot predict others"
                 )
             method.set_classes(names)
-            self.temperature, stored = 1.0, None
+            self.temperature, self.conformal, stored = 1.0, None, None
         if method.text_depends_on_image:
             return
         if stored is None:
