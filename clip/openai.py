@@ -73,6 +73,12 @@ class OpenAIBackbone(Backbone):
     def embed_tokens(self, ids: Tensor) -> Tensor:
         return self.model.token_embedding(ids)
 
+    def vocabulary(self) -> tuple[list[str], Tensor]:
+        from open_clip.tokenizer import SimpleTokenizer
+
+        words = sorted(SimpleTokenizer().decoder.items())
+        return [word for _, word in words], self.model.token_embedding.weight[[place for place, _ in words]]
+
     def encode_text(self, embeddings: Tensor, mask: Tensor, deep: Tensor | None = None) -> Tensor:
         model, length = self.model, embeddings.shape[1]
         hidden = embeddings + model.positional_embedding[:length]

@@ -25,3 +25,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     limit = np.log(LARGEST)
     return float(np.exp(minimize_scalar(loss, bounds=(-limit, limit), method="bounded").x))
+
+
+def prediction_sets(probabilities: Tensor, threshold: float, kind: str) -> Tensor:
+    """Which classes are in the prediction set of each image: (N, C) bool of probabilities (N, C), kind "lac"."""
+    return 1 - probabilities <= threshold
