@@ -10,6 +10,7 @@ from typing import Any
 _HOMES = {
     "Bundle": "trainers.bundle",
     "Predictor": "trainers.predictor",
+    "export_model": "biomed_dpt.export",
     "read_bundle": "trainers.bundle",
     "write_bundle": "trainers.bundle",
 }

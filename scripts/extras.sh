@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Installs what some tests need in addition and are skipped without: bash scripts/extras.sh
-# Ray, submitit, selenium, pydicom and grad-cam as Python packages; on Debian, as root, Chromium and LaTeX.
+# Ray, submitit, selenium, pydicom, grad-cam and onnxruntime as Python packages; on Debian, as root, Chromium and LaTeX.
 # With PYTHON=/path/to/python nothing is installed: what is missing is named, with exit code 2.
 set -euo pipefail
 needed=(requirements.txt requirements-dev.txt)
 source "$(dirname "$0")/environment.sh"
 extras=(
     requirements-app.txt requirements-ray.txt requirements-slurm.txt requirements-browser.txt requirements-dicom.txt
-    requirements-explain.txt
+    requirements-explain.txt requirements-export.txt
 )
 if [ -n "$user_python" ]; then
     needed=("${extras[@]}")

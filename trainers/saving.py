@@ -15,6 +15,7 @@ from dassl.utils.tensors import is_finite
 from datasets.images import ImageReader
 from trainers import checkpoint
 from trainers.bundle import LEARNED, TEXT, Bundle
+from trainers.bundle_checks import PREPROCESSING
 from trainers.method import Method
 from trainers.precision import Precision
 from trainers.settings import VERSION, in_todays_words
@@ -72,7 +73,7 @@ class SavingTrainer(TrainerX):
             "classes": method.classnames,
             "template": method.prompts_read and method.prompts_read.template,
             "preprocessing": {
-                **{key: cfg.INPUT[key] for key in ("SIZE", "INTERPOLATION", "PIXEL_MEAN", "PIXEL_STD")},
+                **{key: cfg.INPUT[key] for key in PREPROCESSING},
                 "TRANSFORMS": [name for name in cfg.INPUT.TRANSFORMS if name in TEST_TRANSFORMS],
                 **{name.upper(): value for name, value in vars(reader).items()},
             },
