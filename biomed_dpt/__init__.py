@@ -10,6 +10,10 @@ from typing import Any
 _HOMES = {
     "Bundle": "trainers.bundle",
     "Predictor": "trainers.predictor",
+    "fetch_bundle": "biomed_dpt.hub",
+    "load": "biomed_dpt.hub",
+    "open_bundle": "biomed_dpt.hub",
+    "push": "biomed_dpt.hub",
     "read_bundle": "trainers.bundle",
     "write_bundle": "trainers.bundle",
 }

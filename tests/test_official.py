@@ -14,7 +14,8 @@ from datasets.phantom import Phantom
 from tests import published_code
 from tests.test_parity import golden  # noqa: F401
 from tools.random_model import small_clip, small_model, small_pmcclip
-from trainers.bundle import UNCALIBRATED, read_bundle
+from trainers.bundle import CARD_FILE, UNCALIBRATED, read_bundle
+from trainers.card import card
 from trainers.checkpoint import load_into
 from trainers.method import Setup
 from trainers.official import compare_frozen
@@ -186,6 +187,7 @@ def test_import_makes_the_bundle_of_a_run_without_its_images(command, few_images
     words = ["import", str(tmp_path / "run"), "--trainer", "CoOp", "--out", str(tmp_path / "bundle")]
     assert main(words) == 0
     of_run, imported = read_bundle(tmp_path / "run"), read_bundle(tmp_path / "bundle")
+    assert (tmp_path / "run" / "bundle" / CARD_FILE).read_text() == card(of_run.about)
     assert imported.tensors.keys() == of_run.tensors.keys()
     assert all(torch.equal(value, of_run.tensors[name]) for name, value in imported.tensors.items())
     same = ("method", "settings", "classes", "template", "preprocessing", "backbone", "precision")

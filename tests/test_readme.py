@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import train
+from biomed_dpt.__main__ import build_parser as biomed_dpt_parser
 from clip import BACKBONE_REGISTRY
 from configs import dataset_names, is_path
 from configs.listing import method_table
@@ -57,6 +58,8 @@ def parse(words):
         case ["python", "-m", "datasets.fetch", *arguments]:
             known = [cls.prompts for cls in DATASETS]
             assert [name for name in arguments[: arguments.index("--root")] if name not in known] == []
+        case ["python", "-m", "biomed_dpt", *arguments]:
+            biomed_dpt_parser().parse_args(arguments)
         case ["bash", script, *_]:
             assert (PROJECT / script).is_file()
         case ["pip", "install", "-r", requirements]:
