@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from biomed_dpt.__main__ import main
 from clip import build_backbone
@@ -33,17 +32,9 @@ def backbones(tmp_path_factory):
     return {name: build_backbone(name, str(write(root / name))) for name, write in written.items()}
 
 
-class Sentences:
-    def __init__(self, backbone):
-        self.backbone = backbone
-
-    def sentences(self, texts):
-        return F.normalize(self.backbone.encode_sentences(texts), dim=-1)
-
-
 def method_on(name, backbone, classes=CLASSES, **settings):
     cls = METHOD_REGISTRY.get(name)
-    setup = Setup(backbone, Sentences(backbone), list(classes), torch.empty(0, dtype=torch.long), for_training=False)
+    setup = Setup(backbone, None, list(classes), torch.empty(0, dtype=torch.long), for_training=False)
     return cls(setup, cls.Config(**settings))
 
 
@@ -184,7 +175,8 @@ def test_evaluation_and_training_read_the_folder_of_the_published_code(command, 
 
 def test_import_makes_the_bundle_of_a_run_without_its_images(command, few_images, tmp_path, tiny, capsys):
     assert command("--trainer", "CoOp", "--shots", 1, "OPTIM.MAX_EPOCH", 1, root=few_images)[0] == 0
-    words = ["import", str(tmp_path / "run"), "--trainer", "CoOp", "--out", str(tmp_path / "bundle")]
+    words = ["import", str(tmp_path / "run"), "--trainer", "CoOp", "--dataset", "phantom"]
+    words += ["--out", str(tmp_path / "bundle")]
     assert main(words) == 0
     of_run, imported = read_bundle(tmp_path / "run"), read_bundle(tmp_path / "bundle")
     assert (tmp_path / "run" / "bundle" / CARD_FILE).read_text() == card(of_run.about)
@@ -208,17 +200,37 @@ def test_import_refuses_what_has_no_bundle(tmp_path, tiny, capsys):
     out = tmp_path / "bundle"
 
     def refused(*words):
-        assert main(["import", str(path), "--out", str(out), *words]) == 2
+        assert main(["import", str(path), "--dataset", "phantom", "--out", str(out), *words]) == 2
         assert not out.exists()
         return capsys.readouterr().err
 
     assert "ZeroShot learns nothing" in refused("--trainer", "ZeroShot")
     assert "unknown dataset 'nope'" in refused("--trainer", "CoOp", "--dataset", "nope")
+    assert "is of epoch 100, epoch 50 was asked for" in refused("--trainer", "CoOp", "--load-epoch", "50")
     assert "hold one more than once" in refused("--trainer", "CoOp", "--classes", "a", "a")
     assert "does not fit the method" in refused("--trainer", "BiomedDPT")
     assert "holds ['model.pth.tar-100'] and no bundle" in refused("--trainer", "CoOp", "--out", str(tmp_path))
     (tmp_path / "own.yaml").write_text("DATASET:\n  NAME: Folder\n  FOLDER: Own\n")
     assert "name at least one class" in refused("--trainer", "CoOp", "--dataset", str(tmp_path / "own.yaml"))
+
+
+def test_import_of_base2new_takes_the_base_classes(tmp_path, tiny):
+    path = saved(tmp_path, published_code.learner(tiny, COOP, 4).state_dict())
+    words = [
+        "--trainer",
+        "CoOp_Tiny",
+        "--dataset",
+        "phantom",
+        "--protocol",
+        "base2new",
+        "--set",
+        "TRAINER.COOP.PREC",
+        "amp",
+    ]
+    assert main(["import", str(path), *words, "--out", str(tmp_path / "bundle")]) == 0
+    imported = read_bundle(tmp_path / "bundle")
+    assert imported.classnames == list(Phantom.classes[:4])
+    assert imported.about["settings"]["PREC"] == "amp"
 
 
 @pytest.mark.parametrize("name", ["BiomedDPT_end_dropoff", "BiomedCoOp_dropoff"])

@@ -29,6 +29,7 @@ def import_checkpoint(
     classnames: Sequence[str] = (),
     otherwise: Sequence[str] = (),
     prompts: str = "",
+    epoch: int | None = None,
 ) -> Bundle:
     """A bundle, uncalibrated, of a checkpoint of this project or of code that `trainers.official` knows.
 
@@ -39,6 +40,7 @@ def import_checkpoint(
         classnames: the classes, in label order; none for those that the checkpoint names.
         otherwise: the classes where the checkpoint names none.
         prompts: name or path of a prompt file, for methods that use its template.
+        epoch: the epoch of the file, if one was asked for.
 
     Raises:
         InputError: the checkpoint cannot be read or does not fit, or there are no classes.
@@ -59,7 +61,7 @@ def import_checkpoint(
     if not method.state_dict():
         raise InputError(f"{cfg.TRAINER.NAME} learns nothing, so there is no checkpoint of it to import")
     identity = {"method": cfg.TRAINER.NAME, "backbone": backbone.name}
-    checkpoint.load_into(method, path, identity, content=content)
+    checkpoint.load_into(method, path, identity, epoch, content)
     checkpoint.compare(about, names, config, method.classes_matter)
     calibration = {"temperature": 1.0, "fitted_on": UNCALIBRATED, "images": 0}
     return pack(method, cfg, Precision(config.PREC, device), calibration, provenance)

@@ -49,7 +49,8 @@ WRAPPERS = {
 }
 # Parts of names, in the published code and in the backbones of this project.
 RENAMED = {".attn.in_proj_": ".attn.qkv.", "text_projection_layer": "projection"}
-HALF, SMALLEST = torch.finfo(torch.float16).eps, torch.finfo(torch.float16).smallest_normal
+HALF = torch.finfo(torch.float16).eps
+STEP = torch.finfo(torch.float16).smallest_normal * HALF  # between the smallest numbers of half precision
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _difference(value: Tensor, own: Tensor) -> tuple[float, bool]:
     relative = max(HALF, torch.finfo(value.dtype).eps) if value.is_floating_point() else HALF
     own = own.float()
     difference = (value.float() - own).abs()
-    return difference.max().item(), bool((difference > own.abs() * relative + SMALLEST).any())
+    return difference.max().item(), bool((difference > own.abs() * relative + STEP).any())
 
 
 def _refuse_others(found: Comparison, frozen: Mapping[str, Any], method: "Method", path: Path) -> None:

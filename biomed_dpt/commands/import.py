@@ -9,7 +9,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--trainer", required=True, metavar="METHOD", help="the method, or METHOD_BACKBONE")
     add("--backbone", default="", help="the backbone (default: Tiny)")
     add("--backbone-path", default="", metavar="FOLDER", help="folder with the backbone's weights")
-    add("--dataset", default="phantom", help="the data set: its classes, template and settings (default: phantom)")
+    add("--dataset", required=True, help="the data set, or a yaml file: its classes, template and settings")
     add(
         "--classes",
         nargs="+",
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shots", type=int, default=16, help="training images per class, for the settings (default: 16)")
     add("--protocol", default="few_shot", help="few_shot (default) or base2new")
     add("--published", action="store_true", help="follow the official code where it differs from the paper")
-    add("--load-epoch", type=int, help="the epoch, where CHECKPOINT is a folder with several")
+    add("--load-epoch", type=int, help="the epoch after which the model was saved")
     add("--set", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="a setting (may be repeated)")
     add("--out", required=True, metavar="BUNDLE", help="the folder of the bundle")
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         "dataset": dataset,
         "environment": environment(torch.device("cpu")),
     }
-    bundle = import_checkpoint(path, cfg, provenance, args.classes, classes, prompts)
+    bundle = import_checkpoint(path, cfg, provenance, args.classes, classes, prompts, args.load_epoch)
     print(f"classes: {', '.join(bundle.classnames)}")
     write_bundle(out, bundle, card(bundle.about))
     print(f"bundle in '{out}'")
