@@ -11,6 +11,10 @@ _HOMES = {
     "Bundle": "trainers.bundle",
     "Predictor": "trainers.predictor",
     "export_model": "biomed_dpt.export",
+    "fetch_bundle": "biomed_dpt.hub",
+    "load": "biomed_dpt.hub",
+    "open_bundle": "biomed_dpt.hub",
+    "push": "biomed_dpt.hub",
     "read_bundle": "trainers.bundle",
     "write_bundle": "trainers.bundle",
 }

@@ -26,7 +26,7 @@ from trainers.losses import total_loss
 from trainers.method import Method, Setup
 from trainers.precision import Precision
 from trainers.saving import SavingTrainer
-from trainers.shared_backbone import shared_backbone
+from trainers.shared_backbone import shared_backbone, with_input_of
 
 
 class Tuner(SavingTrainer):
@@ -73,12 +73,7 @@ class Tuner(SavingTrainer):
     def build_data_loader(self) -> None:
         """Build the backbone, which decides size and normalisation of the images, and then the data."""
         self.backbone = shared_backbone(self.cfg, self.device)
-        self.cfg = self.cfg.clone()
-        self.cfg.defrost()
-        self.cfg.INPUT.SIZE = (self.backbone.image_size, self.backbone.image_size)
-        self.cfg.INPUT.PIXEL_MEAN = list(self.backbone.pixel_mean)
-        self.cfg.INPUT.PIXEL_STD = list(self.backbone.pixel_std)
-        self.cfg.freeze()
+        self.cfg = with_input_of(self.backbone, self.cfg)
         self.encoder = Encoder(self.backbone, self.cfg)
         super().build_data_loader()
         self.image_notes = check_dataset(self.dm.dataset, self.cfg)

@@ -4,13 +4,13 @@ import argparse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle, or of the run that left it")
+    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle or of a run, or hf://user/name")
 
 
 def run(args: argparse.Namespace) -> None:
-    from trainers.bundle import read_bundle
+    from biomed_dpt.hub import open_bundle
 
-    bundle = read_bundle(args.bundle)
+    bundle = open_bundle(args.bundle)
     provenance = bundle.about["provenance"]
     calibration = bundle.calibration
     rows = {

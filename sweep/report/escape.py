@@ -7,6 +7,7 @@ import hashlib
 import re
 
 from dassl.errors import printable
+from dassl.utils.markdown import markdown as markdown
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -14,7 +15,6 @@ _LATEX = {
     "[": "{[}", "*": "{*}",  # after \\ they would be its arguments
     "±": r"$\pm$", "–": "--", "λ": r"$\lambda$", "·": r"$\cdot$", "…": r"\dots{}",
 }  # fmt: skip
-_MARKDOWN = {**{character: f"\\{character}" for character in "\\`|_*[~"}, "<": "&lt;", "&": "&amp;"}
 # A spreadsheet takes text with these at its beginning for a formula; the last four are wide forms of the first.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _LONGEST = 100  # characters of a file's name
@@ -28,11 +28,6 @@ def one_line(text: object) -> str:
 def latex(text: str) -> str:
     """Text for LaTeX."""
     return "".join(_LATEX.get(character, character) for character in one_line(text))
-
-
-def markdown(text: str) -> str:
-    """Text for Markdown, also in a table."""
-    return "".join(_MARKDOWN.get(character, character) for character in one_line(text))
 
 
 def csv_cell(value: object) -> object:
