@@ -76,7 +76,9 @@ def predictions(predictor: Predictor, paths: Sequence[str], threads: int = 0) ->
 
 def _ahead(work: Callable, items: Sequence, threads: int, count: int) -> Generator:
     """The results of some work on each item, in order; up to `count` items are worked on ahead."""
-    pool = ThreadPoolExecutor(threads)
+    own = torch.get_num_threads()
+    # Each of these threads would otherwise start as many threads as there are cores for its operations on pixels.
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     waiting: deque[Future] = deque()
     try:
         for item in items:
@@ -87,6 +89,7 @@ def _ahead(work: Callable, items: Sequence, threads: int, count: int) -> Generat
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(own)  # the number that threads get which start later
 
 
 def _load(predictor: Predictor, path: str) -> tuple[Prediction, Tensor | None]:
