@@ -72,6 +72,10 @@ class ImageReader:
         """
         return self._read(path)[0]
 
+    def with_notes(self, path: str) -> tuple[Image.Image, list[str]]:
+        """Read a file; returns also what `notes` does."""
+        return self._read(path)
+
     def notes(self, path: str) -> list[str]:
         """What reading a file does beyond copying 8-bit values, in words; raises the errors that reading raises.
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 import train
 from biomed_dpt.__main__ import build_parser as biomed_dpt_parser
+from biomed_dpt.predict_command import build_parser as predict_parser
 from clip import BACKBONE_REGISTRY
 from configs import dataset_names, is_path
 from configs.listing import method_table
@@ -53,6 +54,8 @@ def parse(words):
             assert args.trainer.split("_")[0] in METHODS or args.imports
             assert args.backbone is None or args.backbone in BACKBONE_REGISTRY.registered_names()
             assert args.dataset is None or is_path(args.dataset) or args.dataset in dataset_names()
+        case ["python", "predict.py", *arguments]:
+            predict_parser().parse_intermixed_args(arguments)
         case ["python", "-m", "sweep", command, *arguments]:
             sweep_parser()[1].choices[command].parse_intermixed_args(arguments)
         case ["python", "-m", "biomed_dpt", *arguments]:
