@@ -30,3 +30,14 @@ def shared_backbone(cfg: CfgNode, device: torch.device) -> Backbone:
     _LAST[:] = [backbone]
     backbone.set_text_dropout(False)  # a run that was interrupted in training may have left it on
     return backbone
+
+
+def with_input_of(backbone: Backbone, cfg: CfgNode) -> CfgNode:
+    """The same configuration, with the size and normalisation of images that a backbone needs."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.SIZE = (backbone.image_size, backbone.image_size)
+    cfg.INPUT.PIXEL_MEAN = list(backbone.pixel_mean)
+    cfg.INPUT.PIXEL_STD = list(backbone.pixel_std)
+    cfg.freeze()
+    return cfg
