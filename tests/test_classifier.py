@@ -206,6 +206,17 @@ def test_a_callback_sees_the_epochs_changes_nothing_and_may_stop(images):
         fit(callbacks=[lambda metrics: (_ for _ in ()).throw(RuntimeError("of the callback"))])
 
 
+def test_a_temperature_from_cross_fitting(images):
+    pytest.importorskip("trainers.crossfit", reason="this version has no cross-fitting")
+    patients = np.arange(12) // 2
+    model = classifier(cross_fit=True).fit(images.given, images.names, groups=patients)
+    calibration = model.bundle_.calibration
+    assert (calibration["fitted_on"], calibration["images"]) == ("cross-fitted training shots", 12)
+    plain = classifier().fit(images.given, images.names)
+    assert torch.equal(model.logits(images.unseen), plain.logits(images.unseen))
+    assert plain.bundle_.calibration["fitted_on"] == "uncalibrated"
+
+
 def test_features_of_the_frozen_backbone(fitted, images, tiny):
     model = classifier()
     found = model.backbone.encode_images(images.unseen)
