@@ -94,7 +94,12 @@ def configuration(
 def _with(cfg: CfgNode, **values: Any) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.merge_from_list([part for pair in values.items() for part in pair])
+    for key, value in values.items():
+        *nodes, name = key.split(".")
+        node: Any = cfg
+        for part in nodes:
+            node = node[part]
+        node[name] = value
     cfg.freeze()
     return cfg
 
@@ -161,7 +166,8 @@ def train(
     tested = bool(images.validation)
     cfg = _with(cfg, **{"OUTPUT_DIR": str(folder), "TEST.SPLIT": "val", "TEST.NO_TEST": not tested})
     given = Given(cfg, images.train, images.validation, images.classnames, images.prompts, images.patients)
-    with seeded(cfg.SEED):  # the caller's random numbers stay as they are
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices), seeded(max(cfg.SEED, 0)):  # the caller's random numbers stay as they are
         build: Any = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
         trainer: Tuner = build(cfg, dataset=given)
         trainer.on_epoch_end = _watch(trainer, callbacks)
@@ -211,8 +217,11 @@ def _bundle(trainer: Tuner, images: Images, about: Mapping[str, Any], cross_fit:
     cfg = trainer.cfg
     name, backbone = cfg.TRAINER.NAME, cfg.MODEL.BACKBONE.NAME
     run = Run(cfg.PROTOCOL, "given", backbone, name, cfg.DATASET.NUM_SHOTS, cfg.SEED)
-    digests = sorted(content_digests(path for path, _ in images.train).values())
-    provenance = {**run.as_dict(), "training_images": digests, "environment": environment(trainer.device)}
+    digests = {
+        part: sorted(content_digests(path for path, _ in given).values())
+        for part, given in (("training_images", images.train), ("validation_images", images.validation))
+    }
+    provenance = {**run.as_dict(), **digests, "environment": environment(trainer.device)}
     metrics = getattr(trainer, "evaluation", {})
     made = trainer.bundle(_calibration(trainer, cross_fit), provenance, metrics=metrics, **{FIT: dict(about)})
     tensors = {name: value.detach().cpu().clone() for name, value in made.tensors.items()}

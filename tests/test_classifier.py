@@ -16,6 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from biomed_dpt import FewShotClassifier
+from configs import Choice, build_cfg
+from dassl.data.datasets import build_dataset
 from dassl.errors import InputError
 from datasets.phantom import Phantom
 
@@ -48,17 +50,17 @@ def fitted(images):
 @pytest.mark.parametrize(
     ("method", "short", "of_data"),
     [
-        ("BiomedDPT", {}, {"OPTIM.LR": 0.01, "INPUT.RRCROP_SCALE": [0.3, 1.0]}),
+        ("BiomedDPT", {"TRAINER.BIOMEDDPT.N_PROMPTS": 3}, {"OPTIM.LR": 0.01, "INPUT.RRCROP_SCALE": [0.3, 1.0]}),
         ("TipAdapterF", {"TRAINER.TIPADAPTERF.SEARCH_STEPS": 3}, {}),
     ],
 )
 def test_the_images_of_a_run_give_its_logits(method, short, of_data, build, few_images):
     """`of_data` are the settings that a run on the phantom data gets from the files in configs/."""
     short = {"OPTIM.MAX_EPOCH": 2, **short}
-    run = build(method, shots=2, seed=3, root=str(few_images), opts=[part for pair in short.items() for part in pair])
+    run = build(method, shots=1, seed=3, root=str(few_images), opts=[part for pair in short.items() for part in pair])
     run.train()
     data = run.dm.dataset
-    model = FewShotClassifier(method, "Tiny", data.classnames, "phantom", shots=2, seed=3, verbose=0)
+    model = FewShotClassifier(method, "Tiny", data.classnames, "phantom", shots=1, seed=3, verbose=0)
     model.set_params(settings=short | of_data)
     train, val = ([item.impath for item in part] for part in (data.train_x, data.val))
     model.fit(train, [i.label for i in data.train_x], X_val=val, y_val=[i.label for i in data.val])
@@ -95,6 +97,7 @@ def test_a_saved_classifier_predicts_the_same(fitted, images, tmp_path):
     about = json.loads((tmp_path / "model" / "bundle.json").read_text())
     assert about["provenance"]["training_images"] == sorted(set(about["provenance"]["training_images"]))
     assert len(about["provenance"]["training_images"]) == 8
+    assert len(about["provenance"]["validation_images"]) == 4
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds \['notes.txt'\] and no bundle"):
@@ -295,9 +298,9 @@ def test_images_in_two_parts(images, capsys):
         classifier("ZeroShot").fit(images.given, images.names, X_val=images.unseen[:1], y_val=["x"])
 
 
-def test_the_data_set_of_the_classifier_is_none_of_the_command_line(build):
+def test_the_data_set_of_the_classifier_is_none_of_the_command_line():
     with pytest.raises(InputError, match="gets its images in Python"):
-        build("ZeroShot", opts=["DATASET.NAME", "Given"])
+        build_dataset(build_cfg(Choice("ZeroShot", opts=["DATASET.NAME", "Given"])))
 
 
 def test_the_phantom_has_the_names_of_these_tests():
