@@ -7,8 +7,12 @@ predictor = load("output/…/seed1")
 from importlib import import_module
 from typing import Any
 
+from biomed_dpt.packages import refuse_other_packages
+
+refuse_other_packages()
 _HOMES = {
     "Bundle": "trainers.bundle",
+    "FewShotClassifier": "biomed_dpt.classifier",
     "Predictor": "trainers.predictor",
     "export_model": "biomed_dpt.export",
     "fetch_bundle": "biomed_dpt.hub",

@@ -63,8 +63,6 @@ def parse(words):
         case ["python", "-m", "datasets.fetch", *arguments]:
             known = [cls.prompts for cls in DATASETS]
             assert [name for name in arguments[: arguments.index("--root")] if name not in known] == []
-        case ["python", "-m", "biomed_dpt", *arguments]:
-            biomed_dpt_parser().parse_args(arguments)
         case ["bash", script, *_]:
             assert (PROJECT / script).is_file()
         case ["pip", "install", "-r", requirements]:

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,6 +42,8 @@ class Tuner(SavingTrainer):
         image_notes: what is done to images that are not plain 8 bit, and to how many; see `datasets.image_check`.
         evaluation: all metrics of the last test, by the classes tested ("all", or "base" and "new").
         logged: a context manager around everything that the run prints.
+        on_epoch_end: called after each epoch with "epoch" (from 1), "epochs", "loss" (its mean) and "lr"; the training
+            ends where it returns True.
         training_started: time when the training began.
     """
 
@@ -49,6 +51,7 @@ class Tuner(SavingTrainer):
     encoder: Encoder
     evaluation: dict[str, dict]
     logged = contextlib.nullcontext
+    on_epoch_end: Callable[[dict[str, float]], object] = staticmethod(lambda metrics: None)
     training_started: float
 
     def __init__(self, cfg: CfgNode, dataset: DatasetBase | None = None):
@@ -169,8 +172,16 @@ class Tuner(SavingTrainer):
             self._read_losses()
             self.method.after_epoch(epoch)
             self.after_epoch()
+            if self.on_epoch_end(self._metrics_of_epoch(lr)) is True:
+                if self.cfg.TEST.FINAL_MODEL == "last_step":
+                    self.save_model(epoch, self.output_dir)
+                break
         if self.method.after_training(self.features):
             self.save_model(self.max_epoch - 1, self.output_dir)
+
+    def _metrics_of_epoch(self, lr: float) -> dict[str, float]:
+        losses = [loss for _, loss in self.history["train/loss"][-self.num_batches :]]
+        return {"epoch": self.epoch + 1, "epochs": self.max_epoch, "loss": sum(losses) / len(losses), "lr": lr}
 
     def epoch_batches(self) -> Sequence[dict]:
         """Batches of cached image features if the image tower is frozen, else of pixels; of the same images."""
