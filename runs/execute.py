@@ -16,8 +16,10 @@ from runs.arguments import configuration
 from runs.calibrate import calibration_of, check_folds, refuse_calibrate, refuse_other_calibration
 from runs.contents import Contents
 from runs.environment import environment
-from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, clear_folder, is_complete, refuse_other_files
+from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, PREDICTIONS_FILE, clear_folder, is_complete, refuse_other_files
 from runs.lock import LockedError, RunLock
+from runs.memory import peak_memory
+from runs.predictions import write_predictions
 from runs.results import headline, read_results, with_harmonic_mean, write_results
 from runs.run import Run
 from runs.scratch import use_own_folder
@@ -75,7 +77,9 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
     cfg, run = configuration(args)
     refuse_calibrate(args, cfg)
     if args.eval_only:
-        evaluate(cfg, args)
+        from runs.evaluate import evaluate
+
+        evaluate(cfg, run, args)
         return None
     if cfg.TEST.SPLIT == "all":
         raise InputError(
@@ -159,6 +163,7 @@ def build(job: Job) -> Any:
     """Build a run's trainer; writes config.yaml, with what it uses, and log.txt, which also gets later output."""
     from dassl.engine import build_trainer
     from dassl.utils import collect_env_info, open_log, printing_to, set_random_seed
+    from runs.plain import adapted
 
     _write_config(job, job.cfg)  # before the log: it identifies the folder as a run's
     log = open_log(str(job.folder))
@@ -166,7 +171,7 @@ def build(job: Job) -> Any:
     with printing_to(log):
         print(f"{job.run}\n{collect_env_info()}")
         set_random_seed(max(job.cfg.SEED, 0))
-        trainer = _adapted(build_trainer(job.cfg), job.cfg)
+        trainer = adapted(build_trainer(job.cfg), job.cfg)
         _write_config(job, trainer.cfg)
         print(f"trainable parameters: {trainer.trainable_parameters:,}")
         if job.calibrate:
@@ -200,17 +205,30 @@ def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:
         "prompts": prompts and {"file": prompts.source.name, "digest": prompts.digest()},
         "loss_per_epoch": _epoch_means(trainer.history.get("train/loss", []), trainer.max_epoch),
         "seconds": {**{name: round(took, 2) for name, took in seconds.items()}, "runs_in_stack": runs_in_stack},
+        "memory": peak_memory(trainer.device),
         "environment": environment(trainer.device),
     }
     with trainer.logged():
         # First, as a run that is interrupted here resumes from its checkpoint.
         results["calibration"] = None if is_plain(job.cfg.TRAINER.NAME) else calibration_of(trainer, job.calibrate)
-        (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         _write_bundle(job, trainer, results)
+        _write_predictions(job, trainer)
+        (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         write_results(job.folder, results)
         took = timedelta(seconds=round(sum(seconds.values())))
         print(f"{headline(results)}\ntook {took}; results in '{job.folder}'")
     job.lock.release()
+
+
+def _write_predictions(job: Job, trainer: Any) -> None:
+    """Write what was predicted for the test images; those of an earlier attempt are not kept."""
+    path = job.folder / PREDICTIONS_FILE
+    if trainer.predictions:
+        write_predictions(path, trainer.predictions, trainer.dm.dataset)
+        return
+    path.unlink(missing_ok=True)
+    if trainer.evaluation:
+        print(f"the evaluator of {job.cfg.TRAINER.NAME} keeps no logits of the test images: no {path.name} is written")
 
 
 def _write_bundle(job: Job, trainer: Any, results: dict) -> None:
@@ -232,24 +250,6 @@ def _write_bundle(job: Job, trainer: Any, results: dict) -> None:
     provenance = {**job.run.as_dict(), **images, "environment": results["environment"]}
     bundle = trainer.bundle(results["calibration"], provenance, metrics=results["metrics"])
     write_bundle(job.folder / FOLDER, bundle, card(bundle.about))
-
-
-def evaluate(cfg: "CfgNode", args: argparse.Namespace) -> None:
-    """Test a stored model; prints the accuracies and writes nothing."""
-    from dassl.engine import build_trainer
-
-    trainer = _adapted(build_trainer(cfg), cfg)
-    if trainer.trainable_parameters:
-        if not args.model_dir:
-            raise InputError("--eval-only needs --model-dir, the folder of a trained model")
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    print(headline({"metrics": with_harmonic_mean(trainer.evaluate())}))
-
-
-def _adapted(trainer: Any, cfg: "CfgNode") -> Any:
-    from runs.plain import PlainTrainer, is_plain
-
-    return PlainTrainer(trainer, cfg) if is_plain(cfg.TRAINER.NAME) else trainer
 
 
 def _with_folder(cfg: "CfgNode", folder: Path) -> "CfgNode":

@@ -154,7 +154,7 @@ def test_new_classes_are_served_by_what_was_learned_on_base_classes(method, run)
     trainer = run(method, protocol="base2new")
     trainer.train()
     assert {part: metrics["total"] for part, metrics in trainer.evaluation.items()} == {"base": 48, "new": 48}
-    names = list(trainer.evaluation["new"]["per_class_accuracy"])
+    names = list(trainer.evaluation["new"]["sensitivity"])
     assert names == trainer.dm.dataset.test_of("new")[1]
     assert trainer.method.classnames == trainer.dm.dataset.classnames  # the base classes are back in place
 

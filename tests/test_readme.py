@@ -132,7 +132,7 @@ def test_example_data_set(registries, tmp_path):
     words = ["--trainer", "ZeroShot", "--root", str(tmp_path), "--output-dir", str(tmp_path / "run"), "--shots", "2"]
     assert train.main([*words, "--dataset-config-file", str(tmp_path / "thyroid.yaml")]) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert list(results["metrics"]["all"]["per_class_accuracy"]) == ["benign nodule", "malignant nodule"]
+    assert list(results["metrics"]["all"]["sensitivity"]) == ["benign nodule", "malignant nodule"]
 
 
 @pytest.mark.parametrize("name", ["README.md", "DATASETS.md"])

@@ -70,7 +70,7 @@ def _check_classes(classes: Any) -> None:
 
 def _check_calibration(calibration: dict[str, Any]) -> None:
     _require(calibration.get("fitted_on"), "calibration: fitted_on", str)
-    temperature = calibration.get("temperature")
+    temperature: Any = calibration.get("temperature")
     if type(temperature) not in (int, float) or not 1e-6 < temperature < 1e6:
         raise ValueError(f"calibration: the temperature is {shown(temperature)}")
     if calibration.get("conformal") is not None:
@@ -82,7 +82,7 @@ def _check_conformal(conformal: Any) -> None:
     if conformal.get("kind") not in KINDS:
         raise unknown_name("kind of prediction sets", str(conformal.get("kind")), KINDS)
     for key in ("coverage", "threshold"):
-        value = conformal.get(key)
+        value: Any = conformal.get(key)
         if type(value) not in (int, float) or not 0 <= value < 1.001:  # a sum of probabilities may be rounded up
             raise ValueError(f"calibration: conformal: the {key} is {shown(value)}")
     images, needed = conformal.get("images"), images_needed(conformal["coverage"])

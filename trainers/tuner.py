@@ -15,6 +15,7 @@ from clip import Backbone
 from dassl.config.schema import parse
 from dassl.data import DataManager
 from dassl.data.datasets import DatasetBase, Datum
+from dassl.evaluation import Predictions
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.image_check import check_dataset
 from trainers import checkpoint
@@ -41,6 +42,7 @@ class Tuner(SavingTrainer):
         encoder: cached features of the frozen backbone, which the runs of a process share.
         image_notes: what is done to images that are not plain 8 bit, and to how many; see `datasets.image_check`.
         evaluation: all metrics of the last test, by the classes tested ("all", or "base" and "new").
+        predictions: what that test predicted, by the classes tested.
         logged: a context manager around everything that the run prints.
         on_epoch_end: called after each epoch with "epoch" (from 1), "epochs", "loss" (its mean) and "lr"; the training
             ends where it returns True.
@@ -50,6 +52,7 @@ class Tuner(SavingTrainer):
     method_class: ClassVar[type[Method]]
     encoder: Encoder
     evaluation: dict[str, dict]
+    predictions: dict[str, Predictions]
     logged = contextlib.nullcontext
     on_epoch_end: Callable[[dict[str, float]], object] = staticmethod(lambda metrics: None)
     training_started: float
@@ -137,7 +140,7 @@ class Tuner(SavingTrainer):
         A method that learns nothing has no batches and is only tested.
         """
         self.training_started = time.time()
-        self.evaluation = {}
+        self.evaluation, self.predictions = {}, {}
         if not self.trainable_parameters:
             self.evaluate()
             return
@@ -221,10 +224,10 @@ class Tuner(SavingTrainer):
         """Test as the protocol asks; returns and stores all metrics by the classes tested."""
         which, split = self.cfg.DATASET.SUBSAMPLE_CLASSES, self.cfg.TEST.SPLIT
         both = self.cfg.PROTOCOL == "base2new" and which == "base" and split != "val"
-        self.evaluation = {}
+        self.evaluation, self.predictions = {}, {}
         for part in ("base", "new") if both else (which,):
             self.test(split, part)
-            self.evaluation[part] = self.evaluator.metrics
+            self.evaluation[part], self.predictions[part] = self.evaluator.metrics, self._tested
         return self.evaluation
 
     @torch.no_grad()
@@ -247,6 +250,7 @@ class Tuner(SavingTrainer):
         self.evaluator.lab2cname = dict(enumerate(names))
         self.evaluator.reset()
         self.evaluator.process(logits, labels)
+        self._tested = Predictions([item.impath for item in items], names, logits.cpu(), labels.cpu())
         return next(iter(self.evaluator.evaluate().values()))
 
     def _logits(self, items: Sequence[Datum], describe: str) -> tuple[Tensor, Tensor]:

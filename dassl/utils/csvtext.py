@@ -1,7 +1,10 @@
 """Text that comes from files, such as names, made safe for the cells of a CSV file and for the names of other files."""
 
+import csv
 import hashlib
+import io
 import re
+from collections.abc import Iterable, Sequence
 
 from dassl.errors import printable
 
@@ -13,6 +16,15 @@ _LONGEST = 100  # characters of a file's name
 def one_line(text: object) -> str:
     """Text that stays on one line of a terminal or a page."""
     return printable(str(text), keep="")
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """The text of a CSV file; see `csv_cell`."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(map(csv_cell, header))
+    writer.writerows(map(csv_cell, row) for row in rows)
+    return file.getvalue()
 
 
 def csv_cell(value: object) -> object:
