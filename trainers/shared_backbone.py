@@ -33,11 +33,10 @@ def shared_backbone(cfg: CfgNode, device: torch.device) -> Backbone:
 
 
 def with_input_of(backbone: Backbone, cfg: CfgNode) -> CfgNode:
-    """The same configuration, with the size and normalisation of images that a backbone needs."""
+    """A frozen copy of a configuration with the size and the normalisation of images that a backbone takes."""
     cfg = cfg.clone()
     cfg.defrost()
     cfg.INPUT.SIZE = (backbone.image_size, backbone.image_size)
-    cfg.INPUT.PIXEL_MEAN = list(backbone.pixel_mean)
-    cfg.INPUT.PIXEL_STD = list(backbone.pixel_std)
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(backbone.pixel_mean), list(backbone.pixel_std)
     cfg.freeze()
     return cfg
