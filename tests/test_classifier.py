@@ -193,7 +193,6 @@ def test_a_callback_sees_the_epochs_changes_nothing_and_may_stop(images):
 
 
 def test_a_temperature_from_cross_fitting(images):
-    pytest.importorskip("trainers.crossfit", reason="this version has no cross-fitting")
     patients = np.arange(12) // 2
     model = classifier(cross_fit=True).fit(images.given, images.names, groups=patients)
     calibration = model.bundle_.calibration
