@@ -10,6 +10,7 @@ from typing import Any
 _HOMES = {
     "Bundle": "trainers.bundle",
     "Predictor": "trainers.predictor",
+    "export_model": "biomed_dpt.export",
     "fetch_bundle": "biomed_dpt.hub",
     "load": "biomed_dpt.hub",
     "open_bundle": "biomed_dpt.hub",

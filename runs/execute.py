@@ -13,6 +13,7 @@ from dassl.config import dump_cfg
 from dassl.errors import DivergedError, InputError
 from dassl.utils import atomic_path
 from runs.arguments import configuration
+from runs.calibrate import calibration_of, check_folds, refuse_calibrate, refuse_other_calibration
 from runs.contents import Contents
 from runs.environment import environment
 from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, clear_folder, is_complete, refuse_other_files
@@ -35,6 +36,7 @@ class Job:
     folder: Path
     lock: RunLock
     settings: Settings
+    calibrate: bool = False
 
 
 def carry_out(commands: Sequence[argparse.Namespace], wait: bool = True) -> list[argparse.Namespace]:
@@ -71,6 +73,7 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
         wait: wait while another process works on the run; otherwise that is a LockedError.
     """
     cfg, run = configuration(args)
+    refuse_calibrate(args, cfg)
     if args.eval_only:
         evaluate(cfg, args)
         return None
@@ -87,7 +90,9 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
         refuse_other_settings(settings, contents, folder)
         if not is_complete(folder):
             return False
-        print(f"complete already: {run}\n{headline(read_results(folder))}\nin '{folder}'; --overwrite runs it again")
+        results = read_results(folder)
+        refuse_other_calibration(args, results, folder)
+        print(f"complete already: {run}\n{headline(results)}\nin '{folder}'; --overwrite runs it again")
         return True
 
     if not args.overwrite and complete():
@@ -99,7 +104,7 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
     refuse_other_files(folder)
     if complete():  # another process may have completed it meanwhile
         return None
-    job = Job(cfg, run, folder, lock, settings)
+    job = Job(cfg, run, folder, lock, settings, args.calibrate)
     if args.no_train:
         build(job)
         return None
@@ -164,6 +169,8 @@ def build(job: Job) -> Any:
         trainer = _adapted(build_trainer(job.cfg), job.cfg)
         _write_config(job, trainer.cfg)
         print(f"trainable parameters: {trainer.trainable_parameters:,}")
+        if job.calibrate:
+            check_folds(trainer)
     trainer.logged = lambda: printing_to(log)
     trainer.seconds_to_build = time.time() - started
     return trainer
@@ -176,6 +183,8 @@ def _write_config(job: Job, cfg: "CfgNode") -> None:
 
 def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:
     """Write the results of a run that was trained and tested, then its marker."""
+    from runs.plain import is_plain
+
     seconds = {"build": trainer.seconds_to_build, "train_and_test": time.time() - trainer.training_started}
     dataset = getattr(trainer.dm, "dataset", None)
     split, prompts = getattr(dataset, "split", None), getattr(trainer.method, "prompts_read", None)
@@ -194,6 +203,8 @@ def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:
         "environment": environment(trainer.device),
     }
     with trainer.logged():
+        # First, as a run that is interrupted here resumes from its checkpoint.
+        results["calibration"] = None if is_plain(job.cfg.TRAINER.NAME) else calibration_of(trainer, job.calibrate)
         (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         _write_bundle(job, trainer, results)
         write_results(job.folder, results)
@@ -213,9 +224,13 @@ def _write_bundle(job: Job, trainer: Any, results: dict) -> None:
     from trainers.bundle import FOLDER, write_bundle
     from trainers.card import card
 
-    images = sorted(content_digests(item.impath for item in trainer.dm.dataset.train_x).values())
-    provenance = {**job.run.as_dict(), "training_images": images, "environment": results["environment"]}
-    bundle = trainer.bundle(trainer.calibration(), provenance, metrics=results["metrics"])
+    dataset = trainer.dm.dataset
+    images = {
+        part: sorted(content_digests(item.impath for item in items or ()).values())
+        for part, items in (("training_images", dataset.train_x), ("validation_images", dataset.val))
+    }
+    provenance = {**job.run.as_dict(), **images, "environment": results["environment"]}
+    bundle = trainer.bundle(results["calibration"], provenance, metrics=results["metrics"])
     write_bundle(job.folder / FOLDER, bundle, card(bundle.about))
 
 

@@ -163,6 +163,13 @@ def _seconds(name: str, values: Any) -> None:
         raise ValueError(f"{name}: runs_in_stack is {shown(runs)}")
 
 
+def _calibration(name: str, values: Any) -> None:
+    _described("fitted_on")(name, values)
+    temperature = values.get("temperature")
+    if type(temperature) not in _NUMBERS or not 0 < temperature < float("inf"):
+        raise ValueError(f"{name}: the temperature is {shown(temperature)}")
+
+
 def _described(*texts: str) -> Callable[[str, Any], None]:
     """An object some of whose values are text, or null."""
 
@@ -193,6 +200,7 @@ _SCHEMA: dict[str, Callable[[str, Any], None]] = {
     "prompts": _described("digest"),
     "loss_per_epoch": _losses,
     "seconds": _seconds,
+    "calibration": _calibration,
     "environment": _described("device", "torch", "git_commit"),
     "imported": _described("from"),
 }

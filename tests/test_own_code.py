@@ -51,7 +51,10 @@ def test_a_dassl_trainer_and_data_set_leave_results_like_any_other(own, capsys):
     assert results["trainable_parameters"] == 12
     assert results["images"] == {}
     assert len(results["loss_per_epoch"]) == 3
-    assert f"* accuracy: {results['metrics']['all']['accuracy']:.1f}%" in (own / "run" / "log.txt").read_text()
+    log = (own / "run" / "log.txt").read_text()
+    assert f"* accuracy: {results['metrics']['all']['accuracy']:.1f}%" in log
+    assert "OwnTrainer is a Dassl trainer: no bundle is written, and predict.py cannot use this run" in log
+    assert not (own / "run" / "bundle").exists()
     capsys.readouterr()
     assert train.main(words(own)) == 0
     assert "complete already: OwnTrainer on own-shades" in capsys.readouterr().out

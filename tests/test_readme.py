@@ -55,6 +55,8 @@ def parse(words):
             assert args.dataset is None or is_path(args.dataset) or args.dataset in dataset_names()
         case ["python", "-m", "sweep", command, *arguments]:
             sweep_parser()[1].choices[command].parse_intermixed_args(arguments)
+        case ["python", "-m", "biomed_dpt", *arguments]:
+            biomed_dpt_parser().parse_args(arguments)
         case ["python", "-m", "datasets.fetch", *arguments]:
             known = [cls.prompts for cls in DATASETS]
             assert [name for name in arguments[: arguments.index("--root")] if name not in known] == []

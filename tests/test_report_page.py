@@ -1,6 +1,5 @@
 """The report's page in headless Chromium: sorting, images, narrow screens."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,6 @@ import pytest
 from sweep.__main__ import main
 from tests.result_trees import few_shot
 
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-FLAGS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 METHODS = [f"Method{k:02}" for k in range(17)]
 
 
@@ -23,24 +20,6 @@ def page(tmp_path_factory):
     next(output.rglob("Method00/1shots/seed2/COMPLETE")).unlink()
     assert main(["report", str(output), "--formats", "html"]) == 0
     return output / "report" / "index.html"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs Debian's packages chromium and chromium-driver")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs requirements-browser.txt")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(driver))
-    yield browser
-    browser.quit()
 
 
 def opened(browser, page, width, scheme="light"):

@@ -91,6 +91,8 @@ DAMAGES = {
     "commit a number": (changed(environment={"git_commit": 7}), "environment: git_commit: 7 is no text"),
     "imported": (changed(imported={"from": 7}), "imported: from: 7 is no text"),
     "digest": (changed(settings_digest=7), "settings_digest: 7 is no text"),
+    "calibration": (changed(calibration=[1.0]), "calibration: [1.0] is no object"),
+    "temperature": (changed(calibration={"temperature": 0}), "calibration: the temperature is 0"),
     "split": (changed(split={"digest": []}), "split: digest: [] is no text"),
 }  # fmt: skip
 AGAINST_THE_FOLDER = {"metrics of another part", "other seed", "other fold"}  # what else could be a run's results

@@ -10,6 +10,7 @@ from yacs.config import CfgNode
 from dassl.data.datasets import build_image_reader
 from datasets.images import ImageReader
 from trainers.bundle import LEARNED, TEXT, Bundle
+from trainers.bundle_checks import PREPROCESSING
 from trainers.method import Method
 from trainers.precision import Precision
 from trainers.settings import VERSION
@@ -48,7 +49,7 @@ def pack(
         "classes": method.classnames,
         "template": method.prompts_read and method.prompts_read.template,
         "preprocessing": {
-            **{key: cfg.INPUT[key] for key in ("SIZE", "INTERPOLATION", "PIXEL_MEAN", "PIXEL_STD")},
+            **{key: cfg.INPUT[key] for key in PREPROCESSING},
             "TRANSFORMS": [name for name in cfg.INPUT.TRANSFORMS if name in TEST_TRANSFORMS],
             **{name.upper(): value for name, value in vars(reader).items()},
         },

@@ -13,7 +13,8 @@ from yacs.config import CfgNode
 
 from clip import Backbone
 from dassl.config.schema import parse
-from dassl.data.datasets import Datum
+from dassl.data import DataManager
+from dassl.data.datasets import DatasetBase, Datum
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.image_check import check_dataset
 from trainers import checkpoint
@@ -31,6 +32,10 @@ from trainers.shared_backbone import shared_backbone, with_input_of
 class Tuner(SavingTrainer):
     """Trains and tests a method: data, steps, mixed precision.
 
+    Args:
+        cfg: the configuration.
+        dataset: a data set that was built before; that of the configuration if it is not given.
+
     Attributes:
         method_class: the method that is trained; set by `register_method`.
         encoder: cached features of the frozen backbone, which the runs of a process share.
@@ -45,6 +50,10 @@ class Tuner(SavingTrainer):
     evaluation: dict[str, dict]
     logged = contextlib.nullcontext
     training_started: float
+
+    def __init__(self, cfg: CfgNode, dataset: DatasetBase | None = None):
+        self._dataset = dataset
+        super().__init__(cfg)
 
     @classmethod
     def why_unsupported(cls, backbone: type[Backbone], cfg: CfgNode) -> str:
@@ -68,6 +77,9 @@ class Tuner(SavingTrainer):
         self.encoder = Encoder(self.backbone, self.cfg)
         super().build_data_loader()
         self.image_notes = check_dataset(self.dm.dataset, self.cfg)
+
+    def build_data_manager(self) -> DataManager:
+        return DataManager(self.cfg, dataset=self._dataset)
 
     def build_model(self) -> None:
         dataset, images = self.dm.dataset, self.train_loader_x.dataset
@@ -236,14 +248,17 @@ class Tuner(SavingTrainer):
             return method.logits(features), labels
 
     @torch.no_grad()
+    def logits_of(self, items: Sequence[Datum], describe: str) -> tuple[Tensor, Tensor]:
+        """Logits (N, C) of images of the training classes, as in a test, and labels (N,)."""
+        self.set_model_mode("eval")
+        return self._logits(items, describe)
+
     def calibration(self) -> dict[str, Any]:
         """A temperature that is fitted on the validation shots, as `Bundle.calibration` has it."""
         if not self.dm.dataset.val:
             return {"temperature": 1.0, "fitted_on": UNCALIBRATED, "images": 0}
-        self.set_model_mode("eval")
-        logits, labels = self._logits(self.dm.dataset.val, "validation images")
-        temperature = fit_temperature(logits, labels)
-        return {"temperature": temperature, "fitted_on": "validation shots", "images": len(labels)}
+        temperature = fit_temperature(*self.logits_of(self.dm.dataset.val, "validation images"))
+        return {"temperature": temperature, "fitted_on": "validation shots", "images": len(self.dm.dataset.val)}
 
     def after_train(self) -> None:
         if self.cfg.TEST.FINAL_MODEL == "best_val":

@@ -20,6 +20,8 @@ def why_unusable(value: Any) -> str:
         return problem
     if value.is_complex():
         return "holds complex numbers"
+    if value.is_floating_point() and value.element_size() < 2:
+        return "holds floating-point numbers of 8 bits or fewer"  # torch cannot compute with them
     return "" if is_finite(value) else "holds numbers that are not finite"
 
 

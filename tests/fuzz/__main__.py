@@ -14,7 +14,8 @@ from tqdm import tqdm
 from tests.fuzz.session import KINDS, from_text, generated, module, temporary_site, to_text, try_case
 from tests.fuzz.verdict import EITHER, Case, Verdict
 
-EXECUTED_EVERY = 50  # of the accepted settings
+EXECUTED_EVERY = 50  # of the accepted cases
+READ_AND_USED = ("results", "checkpoints", "archives")  # every accepted case is carried out to its end
 ENDINGS = ("accepted", "refused", "executed", "failed")
 
 
@@ -27,13 +28,15 @@ def main(argv: list[str] | None = None) -> int:
     with temporary_site() as site:
         cases = [from_text(line) for line in args.replay.read_text().splitlines()] if args.replay else None
         cases = cases if cases is not None else list(_drawn(args.kinds, args.cases, args.seed))
-        accepted = 0
+        accepted: Counter[str] = Counter()
         for case in _progress(cases):
             verdict = try_case(case, site)
             counts[case.kind, verdict.ending] += 1
             failed += [(case, verdict)] if verdict.ending == "failed" else []
-            accepted += case.kind == "settings" and verdict.ending == "accepted"
-            if case.kind == "settings" and verdict.ending == "accepted" and accepted % EXECUTED_EVERY == 0:
+            if verdict.ending != "accepted" or case.kind in READ_AND_USED:
+                continue
+            accepted[case.kind] += 1
+            if accepted[case.kind] % EXECUTED_EVERY == 0:
                 to_the_end = replace(case, must=EITHER, what={**case.what, "then": "execute"})
                 verdict = try_case(to_the_end, site)
                 counts[case.kind, "executed" if verdict.ending != "failed" else "failed"] += 1

@@ -80,7 +80,7 @@ def carry_out(case: Case, place: Place, site: Site) -> Outcome:
     with _made(case, path):
         split = {**SPLIT, "test": [[name, 0, "ill"], *SPLIT["test"][1:]]}
         (root / "Own" / "split_Own.json").write_text(json.dumps(split))
-        outcome = run_own(root, place, "--no-train", *case.what["pairs"])
+        outcome = run_own(case, root, place, *case.what["pairs"])
         if outcome.code == 0 and case.must == ACCEPT and not case.what["changes"]:
             outcome.wrong += _wrong_picture(path, case.what["file"] in FALLING)
     return outcome

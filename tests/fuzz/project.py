@@ -54,10 +54,18 @@ def run_train(*words: object) -> Outcome:
     return call(lambda: train.main([str(word) for word in words]))
 
 
-def run_own(root: Path, place: Place, *words: object, trainer: str = "LinearProbe") -> Outcome:
-    """What train.py does on the data set of `own_root`, one image per class."""
+def run_own(case: Case, root: Path, place: Place, *words: object, trainer: str = "LinearProbe") -> Outcome:
+    """What train.py does on the data set of `own_root`, one image per class: it builds the run.
+
+    A case that says "then": "execute" is trained, tested and must have finite results.
+    """
     given = ["--trainer", trainer, "--dataset", root / "own.yaml", "--root", root, "--shots", 1]
-    return run_train(*given, "--output-dir", place.inside / "run", *words)
+    folder = place.inside / "run"
+    if case.what.get("then") != "execute":
+        return run_train(*given, "--output-dir", folder, "--no-train", *words)
+    outcome = run_train(*given, "--output-dir", folder, "--accept-unread", *words, *CHEAP)
+    outcome.wrong += finite_results(folder) if outcome.code == 0 else []
+    return outcome
 
 
 def run_sweep(*words: object) -> Outcome:

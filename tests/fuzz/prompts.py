@@ -135,7 +135,7 @@ def carry_out(case: Case, place: Place, site: Site) -> Outcome:
     (root / "own.yaml").write_text(f"{OWN}DATASET.PROMPTS: {path}\n")
     if path == "mine.json":
         write_text(root / path, case)
-    outcome = run_own(root, place, "--no-train", *case.what["pairs"], trainer=case.what["trainer"])
+    outcome = run_own(case, root, place, *case.what["pairs"], trainer=case.what["trainer"])
     shutil.rmtree(root)
     return outcome
 

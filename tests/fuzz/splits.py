@@ -166,7 +166,7 @@ def carry_out(case: Case, place: Place, site: Site) -> Outcome:
     root = own_copy(site, place)
     write_text(root / "Own" / {"split": "split_Own.json", "csv": "images.csv"}[case.what["file"]], case)
     before = _files(root)
-    outcome = run_own(root, place, "--no-train")
+    outcome = run_own(case, root, place)
     changed = [path.name for path, content in before.items() if not path.is_file() or path.read_bytes() != content]
     outcome.wrong += [f"changed {changed}"] if changed else []
     return outcome

@@ -156,7 +156,7 @@ def carry_out(case: Case, place: Place, site: Site) -> Outcome:
     path = root / ("own.yaml" if case.what["part"] == "dataset" else "mine.yaml")
     write_text(path, case)
     words = ["--config-file", path] if case.what["part"] == "method" else []
-    return run_own(root, place, "--no-train", *words)
+    return run_own(case, root, place, *words)
 
 
 def names(case: Case) -> list[str]:
