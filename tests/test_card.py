@@ -24,8 +24,9 @@ def about():
         "classes": ["benign nodule", "malignant nodule"],
         "template": "an ultrasound image of a {}.",
         "preprocessing": {
-            "SIZE": [224, 224], "INTERPOLATION": "bicubic", "PIXEL_MEAN": [0.5, 0.5, 0.5], "PIXEL_STD": [0.25, 0.25, 0.25],
-            "TRANSFORMS": ["normalize"], "DEPTH": "rescale", "FRAMES": "first", "ORIENTATION": "apply", "MAX_PIXELS": 10**8,
+            "SIZE": [224, 224], "INTERPOLATION": "bicubic", "PIXEL_MEAN": [0.5] * 3, "PIXEL_STD": [0.25] * 3,
+            "TRANSFORMS": ["normalize"], "DEPTH": "rescale", "FRAMES": "first",
+            "ORIENTATION": "apply", "MAX_PIXELS": 10**8,
         },
         "backbone": {"name": "BiomedCLIP", "digest": "0123abcd", "text_padding": "longest"},
         "precision": {"features": "fp32", "method": "fp32"},
