@@ -13,11 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 from biomed_dpt import fitting, inputs
 from biomed_dpt.division import divide
 from biomed_dpt.encoding import BackboneFeatures, encode_in_batches
+from biomed_dpt.hub import open_bundle
 from biomed_dpt.pictures import picture_of, stored
 from dassl.errors import InputError, shown
 from datasets.given import Given
 from datasets.images import image_reader
-from trainers.bundle import Bundle, read_bundle, write_bundle
+from trainers.bundle import Bundle, write_bundle
 from trainers.card import card
 from trainers.predictor import Predictor
 
@@ -194,12 +195,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     @classmethod
     def load(cls, folder: str | os.PathLike, backbone_path: str | os.PathLike = "", verbose: int = 1) -> Self:
-        """A fitted classifier from the bundle of `save`, or from that of a run; the prompt file is not in a bundle.
+        """A fitted classifier from the bundle of `save`, of a run, or on the hub (hf://user/name).
+
+        The prompt file is not in a bundle.
 
         Raises:
             InputError: there is no such bundle, or it cannot be used.
         """
-        bundle = read_bundle(Path(folder))
+        bundle = open_bundle(folder)
         labels, arguments = fitting.read_fit(bundle)
         classes = (
             bundle.classnames if labels == bundle.classnames else dict(zip(labels, bundle.classnames, strict=True))

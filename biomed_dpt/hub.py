@@ -1,5 +1,6 @@
 """Bundles on the Hugging Face hub: hf://user/name names a repository, hf://user/name@revision a state of it."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _LOG_IN = "log in with: hf auth login (or set HF_TOKEN)"
 
 
-def load(source: str | Path, **keywords: Any) -> Predictor:
+def load(source: str | os.PathLike[str], **keywords: Any) -> Predictor:
     """A tuned model that predicts.
 
     Args:
@@ -27,12 +28,12 @@ def load(source: str | Path, **keywords: Any) -> Predictor:
     return Predictor(open_bundle(source), **keywords)
 
 
-def open_bundle(source: str | Path) -> Bundle:
+def open_bundle(source: str | os.PathLike[str]) -> Bundle:
     """Read the bundle in a folder, or in a repository on the hub (hf://user/name[@revision])."""
     return read_bundle(fetch_bundle(source))
 
 
-def fetch_bundle(source: str | Path, cache: str | Path | None = None) -> Path:
+def fetch_bundle(source: str | os.PathLike[str], cache: str | Path | None = None) -> Path:
     """The folder of a bundle; that of a repository on the hub is downloaded unless the hub's cache has it.
 
     Only the files of a bundle are downloaded. HF_HUB_OFFLINE, HF_HOME, HF_ENDPOINT and HF_TOKEN are respected.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from biomed_dpt.arguments import add_backbone_path, add_bundle
 from biomed_dpt.sources import find_images
 from biomed_dpt.writing import FORMATS, format_of, row_writer
 from dassl.errors import InputError, OutputError, printable, unknown_name
@@ -28,7 +29,7 @@ UNREADABLE = 1  # the exit code where some files could not be read
 def build_parser(description: str = "") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("bundle", metavar="BUNDLE_OR_RUN", help="the folder of a bundle, or of the run that left it")
+    add_bundle(parser)
     add("inputs", nargs="+", metavar="INPUT", help="image files, folders, quoted patterns, CSV files with a column")
     add("--out", default="", metavar="FILE", help="a CSV or JSON lines file (default: CSV on standard output)")
     add("--format", default="", choices=FORMATS, help="of the output (default: by the suffix of --out)")
@@ -39,7 +40,7 @@ def build_parser(description: str = "") -> argparse.ArgumentParser:
     add("--classes", nargs="+", metavar="NAME", help="other class names, for methods with a learned context")
     add("--batch-size", type=_positive, default=0, metavar="N", help="images that are encoded at a time")
     add("--precision", default="", help="arithmetic of the image features: fp32, tf32, bf16 or amp")
-    add("--backbone-path", default="", metavar="DIR", help="folder with the weights of the backbone")
+    add_backbone_path(parser)
     add("--workers", type=_positive, default=0, metavar="N", help="threads that read files (default: one per core, 8)")
     add_import(parser)
     return parser
@@ -71,15 +72,16 @@ def _run(args: argparse.Namespace, stdout: TextIO) -> int:
     paths = find_images(args.inputs, args.column)
     if args.out and any(os.path.realpath(args.out) == os.path.realpath(path) for path in (*args.inputs, *paths)):
         raise InputError(f"--out '{args.out}' is one of the inputs; name another file")
+    from biomed_dpt.hub import open_bundle
     from biomed_dpt.prediction import predictions
-    from trainers.bundle import classes_of, read_bundle
+    from trainers.bundle import classes_of
     from trainers.precision import NAMES as PRECISIONS
 
     if args.precision and args.precision not in PRECISIONS:
         raise unknown_name("precision (--precision)", args.precision, PRECISIONS)
     for path in args.imports:
         import_file(path)
-    bundle = read_bundle(args.bundle)
+    bundle = open_bundle(args.bundle)
     classnames = classes_of(args.classes) if args.classes else bundle.classnames
     members = _prediction_sets(bundle, classnames) if args.sets else None
     if args.explain:

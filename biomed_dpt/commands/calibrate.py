@@ -8,6 +8,8 @@ import argparse
 import random
 from typing import TYPE_CHECKING, Any
 
+from biomed_dpt.arguments import add_backbone_path, add_bundle
+
 if TYPE_CHECKING:
     from biomed_dpt.labelled import Labelled
     from trainers.bundle import Bundle
@@ -18,28 +20,31 @@ FITTED_ON = "labelled images"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("bundle", metavar="BUNDLE", help="the folder of a bundle, or of the run that left it")
+    add_bundle(parser)
     add("images", metavar="LABELLED.csv", help="a CSV file with the columns path (relative to the file) and label")
     add("--coverage", type=float, default=0.9, help="share of images whose set has their class (default: 0.9)")
     add("--kind", default="lac", choices=("lac", "aps"), help="kind of the prediction sets: lac (default) or aps")
     add("--temperature", action="store_true", help="also fit the temperature, on one half of the images")
     add("--no-sets", action="store_true", help="with --temperature: use all images for it, and write no sets")
     add("--out", metavar="FOLDER", help="write another bundle (default: BUNDLE is rewritten)")
-    add("--backbone-path", default="", help="the folder of the backbone's weights")
+    add_backbone_path(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
+    from biomed_dpt.hub import SCHEME, open_bundle
     from dassl.errors import InputError
-    from trainers.bundle import read_bundle, refuse_other_files, write_bundle
+    from trainers.bundle import refuse_other_files, write_bundle
     from trainers.calibration import images_needed
     from trainers.card import card
 
     if args.no_sets and not args.temperature:
         raise InputError("--no-sets leaves nothing to do; add --temperature")
     images_needed(args.coverage)
-    bundle = read_bundle(args.bundle)
+    if args.bundle.startswith(SCHEME) and not args.out:
+        raise InputError(f"'{args.bundle}' is on the hub; name a folder for the calibrated bundle with --out")
+    bundle = open_bundle(args.bundle)
     folder = Path(args.out or bundle.where)
     refuse_other_files(folder)
     calibrated = calibrated_bundle(bundle, args)

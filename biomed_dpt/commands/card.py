@@ -2,9 +2,11 @@
 
 import argparse
 
+from biomed_dpt.arguments import add_bundle
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle or of a run, or hf://user/name")
+    add_bundle(parser)
     parser.add_argument("--write", action="store_true", help="replace README.md in the folder")
 
 

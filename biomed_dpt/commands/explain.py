@@ -2,11 +2,12 @@
 
 import argparse
 
+from biomed_dpt.arguments import add_backbone_path, add_bundle
 from biomed_dpt.explain import AUTO, EXPLAINERS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle, or of the run that left it")
+    add_bundle(parser)
     parser.add_argument("image", metavar="IMAGE", help="an image file")
     parser.add_argument("--out", required=True, metavar="FILE.png", help="the picture with the map over it")
     parser.add_argument("--array", default="", metavar="FILE.npy", help="the map as a NumPy array")
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: gradient-attention for a vision transformer, grad-cam for a convolutional network",
     )
     parser.add_argument("--class", dest="classname", metavar="NAME", help="the class (default: the predicted one)")
-    parser.add_argument("--backbone-path", default="", help="folder with the weights of the backbone")
+    add_backbone_path(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -29,10 +30,10 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from biomed_dpt.explain import explain
-    from trainers.bundle import read_bundle
+    from biomed_dpt.hub import open_bundle
     from trainers.predictor import Predictor
 
-    predictor = Predictor(read_bundle(args.bundle), backbone_path=args.backbone_path)
+    predictor = Predictor(open_bundle(args.bundle), backbone_path=args.backbone_path)
     found = explain(predictor, predictor.reader(args.image), args.explainer, args.classname)
     found.save(args.out)
     if args.array:

@@ -2,11 +2,13 @@
 
 import argparse
 
+from biomed_dpt.arguments import add_backbone_path, add_bundle
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle, or of the run that left it")
+    add_bundle(parser)
     parser.add_argument("out", metavar="OUT", help="the file to write: its name ends in .onnx or .pt2")
-    parser.add_argument("--backbone-path", default="", metavar="DIR", help="folder with the backbone's weights")
+    add_backbone_path(parser)
     parser.add_argument("--opset", type=int, metavar="N", help="version of ONNX's operators; torch's default")
     parser.add_argument(
         "--tolerance",
@@ -19,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from biomed_dpt.export import export_model, refuse_what_cannot_be_exported
-    from trainers.bundle import read_bundle
+    from biomed_dpt.hub import open_bundle
 
-    bundle = read_bundle(args.bundle)
+    bundle = open_bundle(args.bundle)
     refuse_what_cannot_be_exported(bundle, args.out, args.opset, args.tolerance)
     from trainers.predictor import Predictor  # torch's modules take seconds to load
 

@@ -3,9 +3,11 @@
 import argparse
 import sys
 
+from biomed_dpt.arguments import add_bundle
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle, or of the run that left it")
+    add_bundle(parser)
     parser.add_argument("repository", metavar="USER/NAME", help="the repository, which is created if it is missing")
     parser.add_argument("--private", action="store_true", help="create a repository that only its owner can see")
     parser.add_argument("--message", default="", help="message of the commit (default: method and backbone)")
@@ -13,10 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int | None:
-    from biomed_dpt.hub import check_repository, push
-    from trainers.bundle import read_bundle
+    from biomed_dpt.hub import check_repository, open_bundle, push
 
-    bundle = read_bundle(args.bundle)
+    bundle = open_bundle(args.bundle)
     check_repository(args.repository)
     if not args.yes and not confirmed(
         f"'{bundle.where}' ({bundle.method} on {bundle.backbone}; classes {', '.join(bundle.classnames)}; digests of "
@@ -24,7 +25,7 @@ def run(args: argparse.Namespace) -> int | None:
     ):
         print("nothing was uploaded", file=sys.stderr)
         return 1
-    print(push(args.bundle, args.repository, args.private or None, args.message))
+    print(push(bundle.where, args.repository, args.private or None, args.message))
     return None
 
 

@@ -2,23 +2,25 @@
 
 import argparse
 
+from biomed_dpt.arguments import add_backbone_path, add_bundle
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("bundle", metavar="BUNDLE", help="the folder of a bundle, or of the run that left it")
+    add_bundle(parser)
     add("images", metavar="LABELLED.csv", help="a CSV file with the columns path (relative to the file) and label")
     add("--out", required=True, metavar="FILE", help="the picture: .png, .pdf or .svg")
-    add("--backbone-path", default="", help="the folder of the backbone's weights")
+    add_backbone_path(parser)
 
 
 def run(args: argparse.Namespace) -> None:
+    from biomed_dpt.hub import open_bundle
     from biomed_dpt.labelled import logits_of, read_labelled
     from biomed_dpt.reliability import check_picture, draw_reliability, reliability
-    from trainers.bundle import read_bundle
     from trainers.predictor import Predictor
 
     check_picture(args.out)
-    bundle = read_bundle(args.bundle)
+    bundle = open_bundle(args.bundle)
     images = read_labelled(args.images, bundle)
     predictor = Predictor(bundle, backbone_path=args.backbone_path)
     logits, labels = logits_of(predictor, images)

@@ -2,21 +2,23 @@
 
 import argparse
 
+from biomed_dpt.arguments import add_backbone_path, add_bundle
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="the folder of a bundle, or of the run that left it")
+    add_bundle(parser)
     parser.add_argument("--count", type=int, default=5, help="words for each learned vector (default: 5)")
-    parser.add_argument("--backbone-path", default="", help="folder with the weights of the backbone")
+    add_backbone_path(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     from tabulate import tabulate
 
     from biomed_dpt.explain import nearest_words
-    from trainers.bundle import read_bundle
+    from biomed_dpt.hub import open_bundle
     from trainers.predictor import Predictor
 
-    predictor = Predictor(read_bundle(args.bundle), backbone_path=args.backbone_path, device="cpu")
+    predictor = Predictor(open_bundle(args.bundle), backbone_path=args.backbone_path, device="cpu")
     rows = [
         [vector.classname or "all classes", vector.position, near.word, near.distance, near.cosine]
         for vector in nearest_words(predictor, args.count)
