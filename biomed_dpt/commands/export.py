@@ -28,6 +28,6 @@ def run(args: argparse.Namespace) -> None:
     from trainers.predictor import Predictor  # torch's modules take seconds to load
 
     predictor = Predictor(bundle, backbone_path=args.backbone_path, device="cpu")
-    print(f"exporting {bundle.method} on {bundle.backbone}; this takes up to two minutes with a full-size model")
+    print(f"exporting {bundle.method} on {bundle.backbone}; a full-size model takes about half a minute")
     export_model(predictor, args.out, opset=args.opset, tolerance=args.tolerance)
     print(f"written: '{args.out}'")
