@@ -8,13 +8,13 @@ import re
 
 from dassl.errors import printable
 
-_LATEX = {
+_LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "[": "{[}", "*": "{*}",  # after \\ they would be its arguments
     "±": r"$\pm$", "–": "--", "λ": r"$\lambda$", "·": r"$\cdot$", "…": r"\dots{}",
-}  # fmt: skip
-_MARKDOWN = {**{character: f"\\{character}" for character in "\\`|_*[~"}, "<": "&lt;", "&": "&amp;"}
+})  # fmt: skip
+_MARKDOWN = str.maketrans({**{character: f"\\{character}" for character in "\\`|_*[~"}, "<": "&lt;", "&": "&amp;"})
 _LONGEST = 100  # characters of a file's name
 
 
@@ -25,12 +25,12 @@ def one_line(text: object) -> str:
 
 def latex(text: str) -> str:
     """Text for LaTeX."""
-    return "".join(_LATEX.get(character, character) for character in one_line(text))
+    return one_line(text).translate(_LATEX)
 
 
 def markdown(text: str) -> str:
     """Text for Markdown, also in a table."""
-    return "".join(_MARKDOWN.get(character, character) for character in one_line(text))
+    return one_line(text).translate(_MARKDOWN)
 
 
 def file_name(text: str) -> str:
