@@ -23,7 +23,7 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(map(csv_cell, header))
-    writer.writerows(map(csv_cell, row) for row in rows)
+    writer.writerows([csv_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return file.getvalue()
 
 

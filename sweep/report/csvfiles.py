@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dassl.utils.csvtext import csv_text
 from runs.results import harmonic
 from runs.results_check import PARTS
-from runs.run import ALL_SHOTS, in_order
+from runs.run import ALL_SHOTS, Run, in_order
 from sweep.report.accuracy import averaged, h_of_averages, h_of_run, stated
 from sweep.report.collect import NUMBERS, Record
 from sweep.report.grid import Grid, metric
@@ -23,15 +23,19 @@ def runs_csv(records: Sequence[Record]) -> str:
     about = ["seconds", "trainable_parameters", "peak_memory_bytes", "peak_memory_of", *ENVIRONMENT, "imported_from"]
     header = [*RUN, "variant", *names, "H", *about]
     rows = []
-    for record in sorted(records, key=lambda record: (record.run, record.variant)):
+    for record in sorted(records, key=lambda record: (_name(record.run), record.variant)):
         metrics = [record.metrics.get(part, {}).get(name) for part in PARTS for name in NUMBERS]
         h = harmonic(*(record.metrics[p]["accuracy"] for p in ("base", "new"))) if "base" in record.metrics else None
         environment = dict(record.environment)
         memory = record.memory or (None, None)
         values = [record.seconds, record.parameters, *memory, *(environment.get(name) for name in ENVIRONMENT)]
-        name = record.run.as_dict()
-        rows.append([*(name.get(key, "") for key in RUN), record.variant, *metrics, h, *values, record.imported])
+        *name, fold = _name(record.run)
+        rows.append([*name, fold or "", record.variant, *metrics, h, *values, record.imported])
     return csv_text(header, rows)
+
+
+def _name(run: Run) -> tuple:
+    return tuple(getattr(run, key) for key in RUN)
 
 
 def wide_csv(report: Report) -> str:

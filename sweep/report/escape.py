@@ -8,14 +8,14 @@ from dassl.utils.markdown import markdown
 
 __all__ = ["csv_cell", "file_name", "latex", "markdown", "one_line"]
 
-_LATEX = {
+_LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "[": "{[}", "*": "{*}",  # after \\ they would be its arguments
     "±": r"$\pm$", "–": "--", "λ": r"$\lambda$", "·": r"$\cdot$", "…": r"\dots{}",
-}  # fmt: skip
+})  # fmt: skip
 
 
 def latex(text: str) -> str:
     """Text for LaTeX."""
-    return "".join(_LATEX.get(character, character) for character in one_line(text))
+    return one_line(text).translate(_LATEX)
