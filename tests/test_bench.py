@@ -46,11 +46,11 @@ def test_the_benchmark_measures_and_writes(phantom_root, tmp_path, capsys):
 
 
 def test_sweeps_of_finished_runs_are_timed(monkeypatch, capsys):
-    for name, value in (("DATASETS", 2), ("SEEDS", 2), ("COLUMNS", [("few_shot", (1, 4))])):
+    for name, value in (("DATASETS", 1), ("SEEDS", 2), ("COLUMNS", [("few_shot", (1, 4))])):
         monkeypatch.setattr(bench.sweep, name, value)
     assert bench.sweep.main(["--backbones", "1", "--seeds", "1", "--repeats", "1"]) == 0
     rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[3:]]
-    assert [row[1] for row in rows] == ["152", "152", "152", "957"]  # 19 x 2 x 2 x 2; (17 x 5 + 2) x 11
+    assert [row[1] for row in rows] == ["76", "76", "76", "957"]  # 19 x 1 x 2 x 2; (17 x 5 + 2) x 11
     assert all(float(row[2]) > 0 for row in rows)
 
 

@@ -15,7 +15,10 @@ from runs.folder import is_complete
 from runs.run import Run
 from sweep.__main__ import build_parser, main
 from sweep.arguments import grids_and_options
-from tests import coop_style
+from tests import (
+    coop_style,
+    registered,  # noqa: F401 - the project's own classes are registered before the registries are copied
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 FAST = ["OPTIM.MAX_EPOCH", "3", "DATALOADER.NUM_WORKERS", "0"]
