@@ -81,13 +81,15 @@ def write_bundles(path: str, folder: Path) -> dict[str, int]:
     from dassl.config.defaults import Input
     from dassl.config.schema import defaults_of
     from trainers.bundle import LEARNED, TEXT, UNCALIBRATED, Bundle, write_bundle
+    from trainers.bundle_checks import PREPROCESSING, READING
     from trainers.method import Setup
     from trainers.registry import METHOD_REGISTRY
     from trainers.settings import VERSION
 
     backbone = build_backbone("BiomedCLIP", path)
     size, mean, std = [backbone.image_size] * 2, list(backbone.pixel_mean), list(backbone.pixel_std)
-    preprocessing = {**defaults_of(Input), "SIZE": size, "PIXEL_MEAN": mean, "PIXEL_STD": std}
+    used = {"SIZE": size, "PIXEL_MEAN": mean, "PIXEL_STD": std, "TRANSFORMS": ["normalize"], "ORIENTATION": "apply"}
+    preprocessing = {**defaults_of(Input), "INTERPOLATION": "bicubic", **used}
     labels = torch.arange(len(CLASSES)).repeat_interleave(SHOTS)
 
     def unit_vectors(texts: Sequence[str]) -> torch.Tensor:
@@ -109,7 +111,7 @@ def write_bundles(path: str, folder: Path) -> dict[str, int]:
             "settings_version": VERSION,
             "classes": list(CLASSES),
             "template": method.prompts_read and method.prompts_read.template,
-            "preprocessing": {key: preprocessing[key] for key in Input.__annotations__ if key in preprocessing},
+            "preprocessing": {key: preprocessing[key] for key in (*PREPROCESSING, *READING)},
             "backbone": {"name": "BiomedCLIP", "digest": backbone.digest, "text_padding": "longest"},
             "precision": {"features": "fp32", "method": method.config.PREC},
             "calibration": {"temperature": 1.0, "fitted_on": UNCALIBRATED},
