@@ -5,7 +5,7 @@
 set -euo pipefail
 needed=(requirements.txt requirements-dev.txt)
 source "$(dirname "$0")/environment.sh"
-extras=(requirements-app.txt requirements-ray.txt requirements-slurm.txt requirements-browser.txt requirements-dicom.txt)
+extras=(requirements-app.txt requirements-write.txt requirements-ray.txt requirements-slurm.txt requirements-browser.txt requirements-dicom.txt)
 if [ -n "$user_python" ]; then
     needed=("${extras[@]}")
     require_packages

@@ -93,7 +93,7 @@ def _count(prompts: Prompts, found: Findings) -> None:
     for name, of_class in prompts.classes.items():
         wrong = [place for place, text in enumerate(of_class, 1) if wrong_length(text)]
         if wrong:
-            found.faults.append(f"{name}: {_places(wrong)} have fewer than 8 or more than 40 words")
+            found.faults.append(f"{name}: fewer than 8 or more than 40 words in {_places(wrong)}")
 
 
 def _duplicates(prompts: Prompts, found: Findings) -> None:
@@ -111,7 +111,7 @@ def _names(prompts: Prompts, found: Findings) -> None:
         missing = [place for place, text in enumerate(of_class, 1) if not holds_any(text, words)]
         named += len(of_class) - len(missing)
         if prompts.graded and missing:
-            found.faults.append(f"{name}: {_places(missing)} do not name the class, which is a degree")
+            found.faults.append(f"{name}: the class, which is a degree, is not named in {_places(missing)}")
     found.named = named / max(found.sentences, 1)
     if found.named < FEWEST_NAMED:
         found.advice.append(
@@ -125,7 +125,7 @@ def _negations(prompts: Prompts, found: Findings) -> None:
         found.negations += len(denying)
         found.most_negations = max(found.most_negations, len(denying))
         if len(denying) > MOST_NEGATIONS * len(of_class):
-            found.advice.append(f"{name}: {_places(denying)} deny or compare; say what is seen instead")
+            found.advice.append(f"{name}: denial or comparison in {_places(denying)}; say what is seen")
 
 
 def _others(prompts: Prompts, found: Findings) -> None:
@@ -141,7 +141,7 @@ def _others(prompts: Prompts, found: Findings) -> None:
         naming = [place for place, text in enumerate(of_class, 1) if holds_any(text, foreign)]
         found.others += len(naming)
         if naming:
-            found.advice.append(f"{name}: {_places(naming)} hold the name or a keyword of another class")
+            found.advice.append(f"{name}: name or keyword of another class in {_places(naming)}")
 
 
 def confusions(prompts: Prompts, features: Sequence[Features], count: int = 5) -> list[str]:
