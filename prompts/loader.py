@@ -80,11 +80,12 @@ def available_prompts() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
-def load_prompts(name: str) -> Prompts:
+def load_prompts(name: str, template: str = "") -> Prompts:
     """Read the prompts of a data set.
 
     Args:
         name: the name of a data set, such as "btmri", or of a .json file: a path, or the name of one in prompts/.
+        template: a template that takes the place of the file's.
 
     Raises:
         InputError: the name is unknown, or the file cannot be read or does not hold a template and sentences.
@@ -100,8 +101,8 @@ def load_prompts(name: str) -> Prompts:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeated_keys)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"prompt file '{path}' cannot be read as JSON: {error}") from error
-    template, classes = _template_and_classes(content, path)
-    return Prompts(path, template, classes, **_for_the_check(content, path, classes))
+    own, classes = _template_and_classes(content, path)
+    return Prompts(path, template or own, classes, **_for_the_check(content, path, classes))
 
 
 def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
