@@ -114,13 +114,21 @@ def _runs(backbones: int) -> Iterator[Run]:
 def _results(run: Run, digest: str) -> str:
     draw = random.Random(repr(run)).uniform
     parts = ("all",) if run.protocol == "few_shot" else ("base", "new")
+    names = [f"class {k} of these" for k in range(CLASSES // len(parts))]
     metrics: dict = {
         part: {
+            "total": 384,
+            "correct": 259,
             "accuracy": draw(50, 90),
             "macro_f1": draw(50, 90),
+            "balanced_accuracy": round(draw(50, 90), 6),
             "auroc": draw(50, 90),
+            "auroc_interval": [round(draw(40, 50), 6), round(draw(90, 100), 6)],
             "ece": draw(0, 20),
-            "per_class_accuracy": {f"class {k} of these": draw(0, 100) for k in range(CLASSES)},
+            "brier": round(draw(0, 2), 6),
+            "sensitivity": {name: round(draw(0, 100), 6) for name in names},
+            "specificity": {name: round(draw(0, 100), 6) for name in names},
+            "confusion_matrix": [[int(draw(0, 48)) for _ in names] for _ in names],
         }
         for part in parts
     }
@@ -132,6 +140,7 @@ def _results(run: Run, digest: str) -> str:
         "settings_digest": digest,
         "loss_per_epoch": [round(draw(0, 1), 6) for _ in range(EPOCHS)],
         "seconds": {"build": 1.0, "train_and_test": 9.0, "runs_in_stack": 3},
+        "memory": {"peak_bytes": 998920192, "of": "process"},
         "environment": {"torch": "2.14.1", "device": "cpu", "git_commit": 10 * "abcd", "git_changed_files": 0},
     }
     return json.dumps(results, indent=2)

@@ -29,7 +29,8 @@ WARNING = "For research only. This is not a medical device, and its answers must
 NO_MAP = "No map: "
 STYLE = """
 .image {border-top: 1px solid #8886; padding: 0.75rem 0; display: flex; flex-wrap: wrap; gap: 1rem}
-.image img {max-width: min(100%, 320px); height: auto}
+.image figure {flex: 0 1 280px; margin: 0}
+.image img {width: 100%; height: auto}
 .image div {flex: 1 1 260px; min-width: 0; overflow-wrap: anywhere}
 .image table {width: 100%; border-collapse: collapse}
 .image table, .image tr, .image td {border: 0 !important}

@@ -115,6 +115,17 @@ class Backbone(nn.Module):
         """Compute image features (B, embed_dim) from normalised pixels (B, 3, image_size, image_size)."""
         raise NotImplementedError
 
+    def vocabulary(self) -> tuple[list[str], Tensor]:
+        """Return the V words of the tokeniser, in its spelling, and their embeddings (V, text_width)."""
+        raise NotImplementedError
+
+    def last_feature_map(self) -> nn.Module:
+        """Return the module whose output is the last feature map (B, channels, rows, columns) of the image tower.
+
+        Only a convolutional image tower has one.
+        """
+        raise NotImplementedError
+
     def attention_projections(self, tower: Tower) -> list[dict[str, Projection]]:
         """Return the "q", "k" and "v" projections of each self-attention block of a tower, first block first."""
         raise NotImplementedError

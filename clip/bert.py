@@ -86,6 +86,12 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, texts: list[str], longest: int,
     return Tokens(batch["input_ids"].to(device), batch["attention_mask"].to(device))
 
 
+def vocabulary(tokenizer: PreTrainedTokenizerFast, embeddings: Tensor) -> tuple[list[str], Tensor]:
+    """Return the V words of a tokeniser and their rows (V, W) of the embeddings of all token ids."""
+    words = sorted((place, word) for word, place in tokenizer.get_vocab().items())
+    return [word for _, word in words], embeddings[[place for place, _ in words]]
+
+
 def fill_buffers(embeddings: LibraryModule) -> None:
     """Set BERT's two buffers. They are constants, and weight files do not hold them."""
     embeddings.position_ids = torch.arange(embeddings.position_ids.shape[1])[None]

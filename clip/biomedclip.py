@@ -16,6 +16,7 @@ from clip.bert import (
     load_tokenizer,
     square_mask,
     tokenize,
+    vocabulary,
 )
 from clip.deep import deep_prompts
 from clip.hub import WEIGHT_FILES, Source, building_from, find_files, load_weights, read_json_object
@@ -76,6 +77,9 @@ class BiomedCLIP(Backbone):
 
     def embed_tokens(self, ids: Tensor) -> Tensor:
         return self.model.text.transformer.get_input_embeddings()(ids)
+
+    def vocabulary(self) -> tuple[list[str], Tensor]:
+        return vocabulary(self._tokenizer, self.model.text.transformer.get_input_embeddings().weight)
 
     def encode_text(self, embeddings: Tensor, mask: Tensor, deep: Tensor | None = None) -> Tensor:
         tower = self.model.text

@@ -73,6 +73,12 @@ class OpenAIBackbone(Backbone):
     def embed_tokens(self, ids: Tensor) -> Tensor:
         return self.model.token_embedding(ids)
 
+    def vocabulary(self) -> tuple[list[str], Tensor]:
+        from open_clip.tokenizer import SimpleTokenizer
+
+        words = sorted(SimpleTokenizer().decoder.items())
+        return [word for _, word in words], self.model.token_embedding.weight[[place for place, _ in words]]
+
     def encode_text(self, embeddings: Tensor, mask: Tensor, deep: Tensor | None = None) -> Tensor:
         model, length = self.model, embeddings.shape[1]
         hidden = embeddings + model.positional_embedding[:length]
@@ -86,7 +92,7 @@ class OpenAIBackbone(Backbone):
         blocks = tower.transformer.resblocks
         writer = PromptWriter(prompt or NO_PROMPT, len(blocks), self.vision_width)
         patches = tower.conv1(pixels).flatten(2).transpose(1, 2)
-        first = tower.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        first = tower.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         embedded = torch.cat([first, patches], dim=1) + tower.positional_embedding.to(patches.dtype)
         last_block = None if self.is_adapted(blocks[-1].attn.qkv) else _class_token
         tokens = run_blocks(blocks, tower.ln_pre(writer.begin(embedded)), writer, last_block)

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip.backbone import BACKBONE_REGISTRY, Backbone, LibraryModule, Projection, Tokens, Tower, VisualPrompt
-from clip.bert import BERT_BASE_FOLDER, bert_projections, fill_buffers, load_tokenizer, square_mask, tokenize
+from clip.bert import (
+    BERT_BASE_FOLDER,
+    bert_projections,
+    fill_buffers,
+    load_tokenizer,
+    square_mask,
+    tokenize,
+    vocabulary,
+)
 from clip.deep import deep_prompts
 from clip.hub import Source, building_from, find_files, load_weights, read_json_object, read_weights
 from clip.layouts import check_dimensions, read_state_dict
@@ -64,6 +72,9 @@ class PMCCLIP(Backbone):
     def embed_tokens(self, ids: Tensor) -> Tensor:
         return self.text.get_input_embeddings()(ids)
 
+    def vocabulary(self) -> tuple[list[str], Tensor]:
+        return vocabulary(self._tokenizer, self.text.get_input_embeddings().weight)
+
     def encode_text(self, embeddings: Tensor, mask: Tensor, deep: Tensor | None = None) -> Tensor:
         with deep_prompts(self.text.encoder.layer, deep):
             output = self.text(inputs_embeds=embeddings, attention_mask=square_mask(mask))
@@ -84,6 +95,9 @@ class PMCCLIP(Backbone):
                 hidden = F.pad(hidden[:, zeroed:], (0, 0, 0, 0, zeroed, 0))
             hidden = getattr(self.visual, name)(hidden)
         return self.visual.attnpool(hidden)
+
+    def last_feature_map(self) -> nn.Module:
+        return getattr(self.visual, STAGES[-1])
 
     def _zeroed_channels(self, prompt: VisualPrompt | None) -> tuple[int, int]:
         """Return how many channels a prompt sets to zero, and before how many stages."""

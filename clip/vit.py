@@ -90,7 +90,7 @@ class PromptWriter:
             written = tokens.new_zeros(self.prompt.tokens, self.width)
         else:
             written = self.prompt.values[layer].to(tokens.dtype)
-        written = written.expand(len(tokens), -1, -1)
+        written = written.expand(tokens.shape[0], -1, -1)  # len() would fix the batch size of an exported model
         return torch.cat([tokens[:, : self.start], written, tokens[:, self.start + skip :]], dim=1)
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -42,7 +43,8 @@ class Choice:
         published: apply the section `published` of the method.
         dataset_config_file: the same as a path as `dataset`.
         config_file: a whole CoOp-style file instead of the shared file and the method's own.
-        opts: KEY VALUE pairs, one after the other.
+        opts: KEY VALUE pairs, one after the other; a value is a text as on the command line, or of the key's type.
+        opts_are: what messages call these pairs.
         accept_unread: accept pairs that this run does not read, because they serve other runs of a sweep.
     """
 
@@ -56,7 +58,8 @@ class Choice:
     published: bool = False
     dataset_config_file: str = ""
     config_file: str = ""
-    opts: list[str] = field(default_factory=list)
+    opts: list[Any] = field(default_factory=list)
+    opts_are: str = "command line"
     accept_unread: bool = False
 
     def __post_init__(self) -> None:
@@ -107,7 +110,7 @@ def build_cfg(choice: Choice) -> CfgNode:
             effect in a section or a pair.
     """
     cfg = default_cfg(choice.trainer)
-    pairs = _pairs(choice.opts)
+    pairs = _pairs(choice.opts, choice.opts_are)
     of_dataset = file_layer(Path(choice.dataset_config_file or DATASET_FILES / f"{choice.dataset}.yaml"))
     of_method = file_layer(Path(choice.config_file or SHARED_FILE))
     sections = _sections(choice)
@@ -125,7 +128,7 @@ def build_cfg(choice: Choice) -> CfgNode:
         keys.refuse_never_read(layer.where, layer.values, cfg, SET_BY_CHOICE)
     _warn_of_unread(own_files, cfg)
     if not choice.accept_unread:
-        keys.refuse_unread("command line", choice.opts[::2], cfg)
+        keys.refuse_unread(choice.opts_are, choice.opts[::2], cfg)
     clean_cfg(cfg, choice.trainer)
     cfg.freeze()
     return cfg
@@ -157,11 +160,11 @@ def _apply(cfg: CfgNode, choice: Choice) -> None:
         cfg.DATASET.SUBSAMPLE_CLASSES = "base"
 
 
-def _pairs(opts: Sequence[str]) -> list[Layer]:
+def _pairs(opts: Sequence[Any], where: str) -> list[Layer]:
     if len(opts) % 2:
         raise InputError(f"settings at the end of the command line come as KEY VALUE pairs; got {' '.join(opts)}")
     pairs = zip(opts[::2], opts[1::2], strict=True)
-    return [Layer(f"command line: {key} {value}", {key: value}) for key, value in pairs]
+    return [Layer(f"{where}: {key} {value}", {key: value}) for key, value in pairs]
 
 
 def _check_names(cfg: CfgNode) -> None:

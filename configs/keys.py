@@ -10,6 +10,7 @@ from configs.declared import declared, default_settings, is_method
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.errors import InputError
 from datasets.folder import Folder, FolderDataset
+from datasets.given import Given
 
 
 class Condition(NamedTuple):
@@ -109,7 +110,7 @@ def readable(trainer: str, dataset: str) -> Keys:
 
 def _reads_more(dataset: Any) -> bool:
     """Whether a data set class has a constructor of its own, which may read every key of DATASET."""
-    return dataset is not Folder and getattr(dataset, "__init__", None) is not FolderDataset.__init__
+    return dataset not in (Folder, Given) and getattr(dataset, "__init__", None) is not FolderDataset.__init__
 
 
 def unread(keys: Iterable[str], cfg: CfgNode) -> dict[str, str]:

@@ -80,7 +80,7 @@ def into_folds(entries: Sequence[Entry], count: int, patients: Mapping[str, str]
                 f"use fewer folds (3 images are the least), or {ADVICE}"
             )
     for attempt in range(ATTEMPTS):
-        fold_of = _folds(entries, patients, count, attempt)
+        fold_of = fold_numbers(entries, patients, count, SPLIT_SEED + attempt)
         divisions = [_division(entries, patients, fold_of == fold, attempt) for fold in range(count)]
         if all(divisions):
             return [division for division in divisions if division]
@@ -116,7 +116,7 @@ def _hold_out(
     folds = min(count, *units_per_class(entries, patients).values())
     if folds < 2:
         return None
-    fold_of = _folds(entries, patients, folds, attempt)
+    fold_of = fold_numbers(entries, patients, folds, SPLIT_SEED + attempt)
     found = []
     for fold in range(folds):
         held, rest = _divided(entries, fold_of == fold)
@@ -127,13 +127,13 @@ def _hold_out(
     return (rest, held) if held else None
 
 
-def _folds(entries: list[Entry], patients: Mapping[str, str] | None, count: int, attempt: int) -> "np.ndarray":
-    """The fold (N,) of each entry."""
+def fold_numbers(entries: Sequence[Entry], patients: Mapping[str, str] | None, count: int, seed: int) -> "np.ndarray":
+    """The fold (N,) of each entry, with about the same share of every class in each; patients stay whole."""
     import numpy as np
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # takes a second to load
 
     kind = StratifiedKFold if patients is None else StratifiedGroupKFold
-    splitter = kind(count, shuffle=True, random_state=SPLIT_SEED + attempt)
+    splitter = kind(count, shuffle=True, random_state=seed)
     labels = np.array([label for _, label, _ in entries])
     groups = None if patients is None else np.array([patients[path] for path, _, _ in entries])
     fold_of = np.zeros(len(entries), dtype=int)

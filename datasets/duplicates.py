@@ -1,5 +1,6 @@
 """Images with equal content in two parts of a split."""
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ def check_duplicates(parts: Parts, image_dir: Path, action: str) -> None:
 
     Args:
         parts: the split.
-        image_dir: the folder that its paths are relative to.
+        image_dir: the folder that its paths are relative to, but for those that are absolute.
         action: "warn" prints a warning, "error" refuses the split, "allow" does nothing.
 
     Raises:
@@ -43,7 +44,7 @@ def check_duplicates(parts: Parts, image_dir: Path, action: str) -> None:
 
 def _contents(parts: Parts, image_dir: Path) -> Mapping[str, str]:
     """The digests of those images whose size occurs in two parts; others cannot be equal and are not read."""
-    files = {path: f"{image_dir}/{path}" for entries in parts.values() for path, _, _ in entries}
+    files = {path: os.path.join(image_dir, path) for entries in parts.values() for path, _, _ in entries}
     size = {path: file_status(file)[0] for path, file in files.items()}
     parts_of_size: dict[int, set[str]] = defaultdict(set)
     for part, entries in parts.items():

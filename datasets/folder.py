@@ -82,6 +82,12 @@ class FolderDataset(DatasetBase):
         """Return the test images and the class names of "all", "base" or "new" classes; labels start from 0."""
         return self._subset(self.split.test, which), self._names(which)
 
+    def patients_of(self, items: list[Datum]) -> list[str] | None:
+        """Return the patient of each image; None without DATASET.GROUP."""
+        if self._patients is None:
+            return None
+        return [self._patients[Path(item.impath).relative_to(self.image_dir).as_posix()] for item in items]
+
     def classes_on_disk(self) -> tuple[str, ...]:
         """Return the class names that images.csv or, with spaces for underscores, the class folders have."""
         if self.source.manifest:

@@ -51,12 +51,17 @@ def check_images(paths: Iterable[str], reader: ImageReader) -> Notes:
         notes = _check(paths, reader)
         with contextlib.suppress(OSError):  # if the mark cannot be written, the images are checked again next time
             write_json(notes, str(mark))
+    print_notes(notes, len(paths))
+    return notes
+
+
+def print_notes(notes: Notes, images: int) -> None:
+    """Print what is done to images that are not plain 8 bit, of a number of images; nothing where all are."""
     if notes:
         listed = "; ".join(f"{note} ({count:,})" for note, count in notes.items())
-        print(f"of {len(paths):,} images, these are not plain 8 bit: {listed}")
+        print(f"of {images:,} images, these are not plain 8 bit: {listed}")
     for note in (note for note in notes if note in WARNINGS):
         print(f"warning: {note} ({notes[note]:,} images): {WARNINGS[note]}")
-    return notes
 
 
 def _check(paths: list[str], reader: ImageReader) -> Notes:

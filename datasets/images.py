@@ -1,6 +1,7 @@
 """The one reader of images: a file becomes an RGB image of 8 bits per channel, or an error that names it."""
 
 import contextlib
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -72,6 +73,10 @@ class ImageReader:
         """
         return self._read(path)[0]
 
+    def with_notes(self, path: str) -> tuple[Image.Image, list[str]]:
+        """Read a file; returns also what `notes` does."""
+        return self._read(path)
+
     def notes(self, path: str) -> list[str]:
         """What reading a file does beyond copying 8-bit values, in words; raises the errors that reading raises.
 
@@ -84,12 +89,21 @@ class ImageReader:
         with _named(path, self.max_pixels):
             if is_dicom(path, PILLOW_SUFFIXES):
                 return self._rescaled(path, read_dicom(path, self.max_pixels), "DICOM, ")
-            return self._read_with_pillow(path, reduced)
+            return self._read_with_pillow(path, path, reduced)
 
-    def _read_with_pillow(self, path: str, reduced: bool) -> tuple[Image.Image, list[str]]:
+    def decode(self, content: bytes, name: str) -> Image.Image:
+        """Read the content of an image file, which is not DICOM; `name` stands for its path in messages.
+
+        Raises:
+            InputError: it is damaged, no image, too large, or refused by a setting.
+        """
+        with _named(name, self.max_pixels):
+            return self._read_with_pillow(name, io.BytesIO(content), reduced=False)[0]
+
+    def _read_with_pillow(self, path: str, file: str | io.BytesIO, reduced: bool) -> tuple[Image.Image, list[str]]:
         if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit holds for the whole process
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, self.max_pixels)
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             refuse_many_pixels(path, image.width * image.height, self.max_pixels)
             bits, notes = _bits(image), []
             if getattr(image, "is_animated", False):

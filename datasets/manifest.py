@@ -1,18 +1,16 @@
 """images.csv: a list of images with their classes, patients and parts, instead of class folders."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dassl.errors import InputError, shown, unknown_name
 from datasets.split_check import PARTS, Entry, is_text, path_problem
+from datasets.table import Cells, read_table
 
 FILE = "images.csv"
 REQUIRED = ("path", "label")
 HELP = "its first line names the columns: path, label and, where wanted, patient and part, separated by , or ;"
-Cells = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -84,47 +82,14 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read images.csv, which Excel may have written: with a byte order mark, with commas or semicolons.
+    """Read images.csv; `datasets.table` says in which forms of CSV.
 
     Raises:
         InputError: the file cannot be read or is not of this form; the message names the line.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"'{path}' cannot be read ({error}); save it as CSV in UTF-8") from error
-    head = text.partition("\n")[0]
-    delimiter = ";" if ";" in head and "," not in head else ","
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: dict[int, Cells] = {}
-    columns: tuple[str, ...] = ()
-    try:
-        for cells in lines:
-            cells = [cell.strip() for cell in cells]
-            if not any(cells):
-                continue
-            if not columns:
-                columns = _columns(path, cells)
-            elif len(cells) != len(columns):
-                raise InputError(f"'{path}', line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns")
-            else:
-                rows[lines.line_num] = dict(zip(columns, cells, strict=True))
-    except csv.Error as error:
-        raise InputError(f"'{path}', line {lines.line_num}: no valid CSV ({error}); {HELP}") from error
-    if not rows:
-        raise InputError(f"'{path}' lists no images; {HELP}")
+    columns, rows = read_table(path, REQUIRED, HELP)
     _check(path, rows)
     return Manifest(path, columns, rows)
-
-
-def _columns(path: Path, cells: list[str]) -> tuple[str, ...]:
-    names = tuple(cell.lower() for cell in cells)
-    missing = [name for name in REQUIRED if name not in names]
-    if missing:
-        raise InputError(f"'{path}' has no column {shown(missing[0])}, but {', '.join(map(shown, names))}; {HELP}")
-    if len(set(names)) < len(names):
-        raise InputError(f"'{path}' names a column twice: {', '.join(map(shown, names))}; {HELP}")
-    return names
 
 
 def _check(path: Path, rows: dict[int, Cells]) -> None:

@@ -40,6 +40,8 @@ def build_parser(description: str = "") -> argparse.ArgumentParser:
     add("--model-dir", default="", help="the folder of the trained model, for --eval-only")
     add("--load-epoch", type=int, help="the epoch after which the model was saved, for --eval-only")
     add("--no-train", action="store_true", help="build everything, but do not train")
+    calibrate = "fit the temperature on the training images by cross-fitting: up to 5 more trainings, on other folds"
+    add("--calibrate", action="store_true", help=calibrate)
     add("--accept-unread", action="store_true", help="accept KEY VALUE pairs that the run does not read")
     add("opts", nargs="*", metavar="KEY VALUE", help="configuration keys and their values")
     return parser

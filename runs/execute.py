@@ -13,10 +13,13 @@ from dassl.config import dump_cfg
 from dassl.errors import DivergedError, InputError
 from dassl.utils import atomic_path
 from runs.arguments import configuration
+from runs.calibrate import calibration_of, check_folds, refuse_calibrate, refuse_other_calibration
 from runs.contents import Contents
 from runs.environment import environment
-from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, clear_folder, is_complete, refuse_other_files
+from runs.folder import CHECKPOINT_FILE, CONFIG_FILE, PREDICTIONS_FILE, clear_folder, is_complete, refuse_other_files
 from runs.lock import LockedError, RunLock
+from runs.memory import peak_memory
+from runs.predictions import write_predictions
 from runs.results import headline, read_results, with_harmonic_mean, write_results
 from runs.run import Run
 from runs.scratch import use_own_folder
@@ -35,6 +38,7 @@ class Job:
     folder: Path
     lock: RunLock
     settings: Settings
+    calibrate: bool = False
 
 
 def carry_out(commands: Sequence[argparse.Namespace], wait: bool = True) -> list[argparse.Namespace]:
@@ -71,8 +75,11 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
         wait: wait while another process works on the run; otherwise that is a LockedError.
     """
     cfg, run = configuration(args)
+    refuse_calibrate(args, cfg)
     if args.eval_only:
-        evaluate(cfg, args)
+        from runs.evaluate import evaluate
+
+        evaluate(cfg, run, args)
         return None
     if cfg.TEST.SPLIT == "all":
         raise InputError(
@@ -87,7 +94,9 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
         refuse_other_settings(settings, contents, folder)
         if not is_complete(folder):
             return False
-        print(f"complete already: {run}\n{headline(read_results(folder))}\nin '{folder}'; --overwrite runs it again")
+        results = read_results(folder)
+        refuse_other_calibration(args, results, folder)
+        print(f"complete already: {run}\n{headline(results)}\nin '{folder}'; --overwrite runs it again")
         return True
 
     if not args.overwrite and complete():
@@ -99,7 +108,7 @@ def prepare(args: argparse.Namespace, locks: contextlib.ExitStack, wait: bool) -
     refuse_other_files(folder)
     if complete():  # another process may have completed it meanwhile
         return None
-    job = Job(cfg, run, folder, lock, settings)
+    job = Job(cfg, run, folder, lock, settings, args.calibrate)
     if args.no_train:
         build(job)
         return None
@@ -154,6 +163,7 @@ def build(job: Job) -> Any:
     """Build a run's trainer; writes config.yaml, with what it uses, and log.txt, which also gets later output."""
     from dassl.engine import build_trainer
     from dassl.utils import collect_env_info, open_log, printing_to, set_random_seed
+    from runs.plain import adapted
 
     _write_config(job, job.cfg)  # before the log: it identifies the folder as a run's
     log = open_log(str(job.folder))
@@ -161,9 +171,11 @@ def build(job: Job) -> Any:
     with printing_to(log):
         print(f"{job.run}\n{collect_env_info()}")
         set_random_seed(max(job.cfg.SEED, 0))
-        trainer = _adapted(build_trainer(job.cfg), job.cfg)
+        trainer = adapted(build_trainer(job.cfg), job.cfg)
         _write_config(job, trainer.cfg)
         print(f"trainable parameters: {trainer.trainable_parameters:,}")
+        if job.calibrate:
+            check_folds(trainer)
     trainer.logged = lambda: printing_to(log)
     trainer.seconds_to_build = time.time() - started
     return trainer
@@ -176,6 +188,8 @@ def _write_config(job: Job, cfg: "CfgNode") -> None:
 
 def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:
     """Write the results of a run that was trained and tested, then its marker."""
+    from runs.plain import is_plain
+
     seconds = {"build": trainer.seconds_to_build, "train_and_test": time.time() - trainer.training_started}
     dataset = getattr(trainer.dm, "dataset", None)
     split, prompts = getattr(dataset, "split", None), getattr(trainer.method, "prompts_read", None)
@@ -191,15 +205,30 @@ def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:
         "prompts": prompts and {"file": prompts.source.name, "version": prompts.version, "digest": prompts.digest()},
         "loss_per_epoch": _epoch_means(trainer.history.get("train/loss", []), trainer.max_epoch),
         "seconds": {**{name: round(took, 2) for name, took in seconds.items()}, "runs_in_stack": runs_in_stack},
+        "memory": peak_memory(trainer.device),
         "environment": environment(trainer.device),
     }
     with trainer.logged():
-        (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+        # First, as a run that is interrupted here resumes from its checkpoint.
+        results["calibration"] = None if is_plain(job.cfg.TRAINER.NAME) else calibration_of(trainer, job.calibrate)
         _write_bundle(job, trainer, results)
+        _write_predictions(job, trainer)
+        (job.folder / CHECKPOINT_FILE).unlink(missing_ok=True)
         write_results(job.folder, results)
         took = timedelta(seconds=round(sum(seconds.values())))
         print(f"{headline(results)}\ntook {took}; results in '{job.folder}'")
     job.lock.release()
+
+
+def _write_predictions(job: Job, trainer: Any) -> None:
+    """Write what was predicted for the test images; those of an earlier attempt are not kept."""
+    path = job.folder / PREDICTIONS_FILE
+    if trainer.predictions:
+        write_predictions(path, trainer.predictions, trainer.dm.dataset)
+        return
+    path.unlink(missing_ok=True)
+    if trainer.evaluation:
+        print(f"the evaluator of {job.cfg.TRAINER.NAME} keeps no logits of the test images: no {path.name} is written")
 
 
 def _write_bundle(job: Job, trainer: Any, results: dict) -> None:
@@ -213,28 +242,14 @@ def _write_bundle(job: Job, trainer: Any, results: dict) -> None:
     from trainers.bundle import FOLDER, write_bundle
     from trainers.card import card
 
-    images = sorted(content_digests(item.impath for item in trainer.dm.dataset.train_x).values())
-    provenance = {**job.run.as_dict(), "training_images": images, "environment": results["environment"]}
-    bundle = trainer.bundle(trainer.calibration(), provenance, metrics=results["metrics"])
+    dataset = trainer.dm.dataset
+    images = {
+        part: sorted(content_digests(item.impath for item in items or ()).values())
+        for part, items in (("training_images", dataset.train_x), ("validation_images", dataset.val))
+    }
+    provenance = {**job.run.as_dict(), **images, "environment": results["environment"]}
+    bundle = trainer.bundle(results["calibration"], provenance, metrics=results["metrics"])
     write_bundle(job.folder / FOLDER, bundle, card(bundle.about))
-
-
-def evaluate(cfg: "CfgNode", args: argparse.Namespace) -> None:
-    """Test a stored model; prints the accuracies and writes nothing."""
-    from dassl.engine import build_trainer
-
-    trainer = _adapted(build_trainer(cfg), cfg)
-    if trainer.trainable_parameters:
-        if not args.model_dir:
-            raise InputError("--eval-only needs --model-dir, the folder of a trained model")
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    print(headline({"metrics": with_harmonic_mean(trainer.evaluate())}))
-
-
-def _adapted(trainer: Any, cfg: "CfgNode") -> Any:
-    from runs.plain import PlainTrainer, is_plain
-
-    return PlainTrainer(trainer, cfg) if is_plain(cfg.TRAINER.NAME) else trainer
 
 
 def _with_folder(cfg: "CfgNode", folder: Path) -> "CfgNode":

@@ -15,10 +15,13 @@ CONFIG_FILE = "config.yaml"
 LOG_FILE = "log.txt"
 CHECKPOINT_FILE = "checkpoint.pth"  # the state from which an interrupted run is resumed
 MODEL_FILE = "model.pth"
+PREDICTIONS_FILE = "predictions.csv"  # of the test images
 BUNDLE_FOLDER = "bundle"
 MARKER = "COMPLETE"  # written last; a run without it has no result
 
-_OWN = re.compile(r"results\.json|config\.yaml|checkpoint\.pth|model\.pth|COMPLETE|log\.txt(-\d{4}(-\d\d){5})?")
+_OWN = re.compile(
+    r"results\.json|predictions\.csv|config\.yaml|checkpoint\.pth|model\.pth|COMPLETE|log\.txt(-\d{4}(-\d\d){5})?"
+)
 _OF_BUNDLE = re.compile(r"bundle\.json|model\.safetensors|README\.md")
 # In a folder per model, as Dassl's trainers write them; the file "checkpoint" names the newest one.
 _OF_MODEL = re.compile(r"model\.pth\.tar-\d+|model-best\.pth\.tar|checkpoint")
@@ -62,7 +65,8 @@ def refuse_other_files(folder: Path) -> None:
     Raises:
         InputError: with their names.
     """
-    names = [name for name in (CONFIG_FILE, RESULTS_FILE, MODEL_FILE, MARKER) if (folder / name).exists()]
+    written = (CONFIG_FILE, RESULTS_FILE, PREDICTIONS_FILE, MODEL_FILE, MARKER)
+    names = [name for name in written if (folder / name).exists()]
     if names and not is_started(folder) and not holds_a_run(folder):
         raise InputError(f"'{folder}' holds {', '.join(names)}, but no run; choose another folder with --output-dir")
 

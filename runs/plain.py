@@ -9,6 +9,7 @@ from yacs.config import CfgNode
 
 from dassl.data import DatasetWrapper
 from dassl.engine import TRAINER_REGISTRY
+from dassl.evaluation import Classification, Predictions
 from datasets.image_check import check_dataset
 from trainers.tuner import Tuner
 
@@ -17,6 +18,11 @@ def is_plain(trainer: str) -> bool:
     """Whether a trainer is one of Dassl's API alone."""
     registered: Any = TRAINER_REGISTRY.get(trainer)
     return not issubclass(registered, Tuner)
+
+
+def adapted(trainer: Any, cfg: CfgNode) -> Any:
+    """A built trainer with the interface of `trainers.tuner.Tuner`."""
+    return PlainTrainer(trainer, cfg) if is_plain(cfg.TRAINER.NAME) else trainer
 
 
 class PlainTrainer:
@@ -71,6 +77,21 @@ class PlainTrainer:
         metrics = getattr(self.trainer.evaluator, "metrics", {})
         self.evaluation = {self._classes: {"accuracy": accuracy, **metrics}}
         return self.evaluation
+
+    @property
+    def predictions(self) -> dict[str, Predictions]:
+        """What the last test predicted, by the classes that were tested.
+
+        Empty where the trainer's evaluator keeps no logits, or those of other images than the tested part's.
+        """
+        evaluator, dataset = self.trainer.evaluator, getattr(self.dm, "dataset", None)
+        items = getattr(dataset, self.cfg.TEST.SPLIT, None) or ()
+        labels = evaluator.labels if isinstance(evaluator, Classification) else torch.empty(0)
+        if not self.evaluation or not items or labels.tolist() != [item.label for item in items]:
+            return {}
+        logits = evaluator.logits
+        names = [evaluator.lab2cname.get(label, str(label)) for label in range(logits.shape[1])]
+        return {self._classes: Predictions([item.impath for item in items], names, logits, labels)}
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         self.trainer.load_model(directory, epoch=epoch)

@@ -2,29 +2,23 @@
 
 import json
 import os
-import re
 import stat
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import orjson
 
-from dassl.errors import InputError, shown
+from dassl.errors import InputError
 from dassl.utils import atomic_path, write_json
 from runs.folder import MARKER, RESULTS_FILE
+from runs.results_check import check_results
 
-METRICS = ("accuracy", "macro_f1", "ece", "auroc")  # in percent
-PARTS = ("all", "base", "new")  # of the classes
 LARGEST = 100 * 2**20  # bytes of a results file
-LONGEST = 1e10  # seconds
 NOT_TESTED = "not tested (TEST.NO_TEST)"
-VARIANT = re.compile(r"[A-Za-z0-9_-]{1,40}")  # it becomes part of file names
 
 # Keys that earlier versions wrote, and their names today.
 _RENAMED = {"learned_parameters": "trainable_parameters"}
 _RENAMED_SECONDS = {"runs_side_by_side": "runs_in_stack"}
-_NUMBERS = {int, float}
+_RENAMED_METRICS = {"per_class_accuracy": "sensitivity"}
 
 
 class DamagedError(InputError):
@@ -34,8 +28,8 @@ class DamagedError(InputError):
 def read_results(folder: str | Path) -> dict:
     """The results of a complete run, checked, with today's keys.
 
-    What the schema below names has its type and range. Other keys may hold anything. `metrics` is empty where the run
-    was not tested; it has numbers of "all", or of "base", "new" or both, and with both of H.
+    What the schema in `runs.results_check` names has its type and range. Other keys may hold anything. `metrics` is
+    empty where the run was not tested; it has numbers of "all", or of "base", "new" or both, and with both of H.
 
     Raises:
         DamagedError: a file of the run cannot be read, or holds something else.
@@ -67,6 +61,10 @@ def decode_results(text: bytes) -> dict:
     _rename(results, _RENAMED)
     if isinstance(results.get("seconds"), dict):
         _rename(results["seconds"], _RENAMED_SECONDS)
+    if isinstance(results.get("metrics"), dict):
+        for part in results["metrics"].values():
+            if isinstance(part, dict):
+                _rename(part, _RENAMED_METRICS)
     check_results(results)
     return results
 
@@ -76,126 +74,6 @@ def write_results(folder: Path, results: dict) -> None:
     write_json(results, str(folder / RESULTS_FILE))
     with atomic_path(folder / MARKER) as temporary:
         temporary.write_text("")
-
-
-def check_results(results: dict) -> None:
-    """Refuse results that have a missing key, a wrong type or an impossible number.
-
-    Raises:
-        ValueError: with the key and the reason.
-    """
-    for name, check in _SCHEMA.items():
-        value = results.get(name)
-        if value is not None:
-            check(name, value)
-        elif name in _REQUIRED:
-            raise ValueError(f"'{name}' is missing")
-    if results.get("fold") and results["fold"] > results.get("folds", 0):
-        raise ValueError(f"fold is {results['fold']} of {results.get('folds', 0)}")
-
-
-def _is(kind: type, what: str) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if type(value) is not kind:
-            raise ValueError(f"{name}: {shown(value)} is no {what}")
-
-    return check
-
-
-_text, _object, _list = _is(str, "text"), _is(dict, "object"), _is(list, "list")
-
-
-def _integer(least: int, most: int = 2**53, what: str = "") -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if type(value) is not int or not least <= value <= most:
-            raise ValueError(f"{name}: {shown(value)} is no {what or f'integer from {least}'}")
-
-    return check
-
-
-def _percentage(name: str, value: Any) -> None:
-    if type(value) not in _NUMBERS or not 0 <= value <= 100:  # a comparison with NaN is false
-        raise ValueError(f"{name}: {shown(value)} is no percentage")
-
-
-def _variant(name: str, value: Any) -> None:
-    _text(name, value)
-    if not VARIANT.fullmatch(value):
-        raise ValueError(f"{shown(value)} is no name of a variant")
-
-
-def _metrics(name: str, parts: Any) -> None:
-    _object(name, parts)
-    for part, values in parts.items():
-        if part == "H":
-            if values is not None:
-                _percentage("H", values)
-            continue
-        if part not in PARTS:
-            raise ValueError(f"{name}: {shown(part)} is no part of the classes")
-        _object(part, values)
-        if values.get("accuracy") is None:
-            raise ValueError(f"an accuracy is missing, of the part '{part}'")
-        for metric in METRICS:
-            if (value := values.get(metric)) is not None:
-                _percentage(metric, value)
-        if of_classes := values.get("per_class_accuracy"):
-            _object("per_class_accuracy", of_classes)
-            for value in of_classes.values():
-                if value is not None and not (type(value) is float and 0 <= value <= 100):
-                    _percentage("per_class_accuracy", value)
-
-
-def _losses(name: str, values: Any) -> None:
-    _list(name, values)
-    if not _NUMBERS.issuperset(map(type, values)):  # NaN is a number here: the loss of a run that diverged
-        raise ValueError(f"{name}: it holds something else than numbers")
-
-
-def _seconds(name: str, values: Any) -> None:
-    _object(name, values)
-    for key in ("build", "train_and_test"):
-        value = values.get(key, 0)
-        if type(value) not in _NUMBERS or not 0 <= value <= LONGEST:
-            raise ValueError(f"{name}: {key} is {shown(value)}")
-    runs = values.get("runs_in_stack", 1)
-    if type(runs) is not int or runs < 1:
-        raise ValueError(f"{name}: runs_in_stack is {shown(runs)}")
-
-
-def _described(*texts: str) -> Callable[[str, Any], None]:
-    """An object some of whose values are text, or null."""
-
-    def check(name: str, values: Any) -> None:
-        _object(name, values)
-        for key in texts:
-            if (value := values.get(key)) is not None:
-                _text(f"{name}: {key}", value)
-
-    return check
-
-
-_REQUIRED = {"protocol", "dataset", "backbone", "method", "shots", "seed", "metrics"}
-_SCHEMA: dict[str, Callable[[str, Any], None]] = {
-    "protocol": _text,
-    "dataset": _text,
-    "backbone": _text,
-    "method": _text,
-    "shots": _integer(-1),
-    "seed": _integer(-1),
-    "fold": _integer(0),
-    "folds": _integer(0),
-    "variant": _variant,
-    "metrics": _metrics,
-    "trainable_parameters": _integer(0, what="number of parameters"),
-    "settings_digest": _text,
-    "split": _described("digest"),
-    "prompts": _described("digest"),
-    "loss_per_epoch": _losses,
-    "seconds": _seconds,
-    "environment": _described("device", "torch", "git_commit"),
-    "imported": _described("from"),
-}
 
 
 def read_file(path: str | Path) -> bytes:

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Installs what some tests need in addition and are skipped without: bash scripts/extras.sh
-# Ray, submitit, selenium and pydicom as Python packages; on Debian, as root, Chromium and LaTeX.
+# The packages of all requirements-*.txt; on Debian, as root, Chromium and LaTeX.
 # With PYTHON=/path/to/python nothing is installed: what is missing is named, with exit code 2.
 set -euo pipefail
 needed=(requirements.txt requirements-dev.txt)
 source "$(dirname "$0")/environment.sh"
-extras=(requirements-app.txt requirements-write.txt requirements-ray.txt requirements-slurm.txt requirements-browser.txt requirements-dicom.txt)
+extras=()
+for file in requirements-*.txt; do
+    [ "$file" = requirements-dev.txt ] || extras+=("$file")
+done
 if [ -n "$user_python" ]; then
     needed=("${extras[@]}")
     require_packages

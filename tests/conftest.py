@@ -3,6 +3,8 @@ import os
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 # The models of the tests are small; threads of several processes on few cores would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -15,8 +17,12 @@ SHARED = PROJECT.parent / "shared"
 
 
 def pytest_collection_modifyitems(items):
-    """Start the slow tests first, so that no process runs one of them alone at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Start files with slow tests first, so that no process runs one of them alone at the end.
+
+    The tests of a file stay together: what they share is then made in one process.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,21 +41,29 @@ def shared():
 @pytest.fixture(scope="session")
 def phantom_root(tmp_path_factory):
     """A data root with a small phantom data set: 40 images per class, 12 of them in the test part."""
-    return _phantom(tmp_path_factory.mktemp("data"), 40)
+    return _phantom(tmp_path_factory, "data", 40)
 
 
 @pytest.fixture(scope="session")
 def few_images(tmp_path_factory):
     """A data root with the smallest phantom data set that tests can use: 10 images per class, 3 in the test part."""
-    return _phantom(tmp_path_factory.mktemp("few"), 10)
+    return _phantom(tmp_path_factory, "few", 10)
 
 
-def _phantom(root, images_per_class):
+def _phantom(tmp_path_factory, name, images_per_class):
+    """A folder with the images, each process's own; the process that comes first draws them for all."""
     from datasets import phantom
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phantom, "IMAGES_PER_CLASS", images_per_class)
-        phantom.generate(root / "Phantom" / "Phantom", phantom.Phantom.classes)
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    drawn = common / f"drawn-{name}"
+    with FileLock(common / f"{name}.lock"), pytest.MonkeyPatch.context() as patch:
+        if not drawn.is_dir():
+            patch.setattr(phantom, "IMAGES_PER_CLASS", images_per_class)
+            phantom.generate(drawn, phantom.Phantom.classes)
+    root = tmp_path_factory.mktemp(name)
+    shutil.copytree(drawn, root / "Phantom" / "Phantom")
     return root
 
 
@@ -61,15 +75,17 @@ def tiny():
 
 
 @pytest.fixture
-def build(phantom_root, tmp_path):
-    """Builds a trainer on the phantom data: build("CoOp", shots=1, opts=[...])."""
+def build(request, tmp_path):
+    """Builds a trainer, on the few images where a test or fixture asks for them: build("CoOp", shots=1, opts=[...])."""
     from configs import Choice, build_cfg
     from dassl.engine import build_trainer
+
+    images = request.getfixturevalue("few_images" if "few_images" in request.fixturenames else "phantom_root")
 
     def _build(trainer="BiomedDPT", shots=1, opts=(), **words):
         folder = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        words.setdefault("root", str(phantom_root))
+        words.setdefault("root", str(images))
         opts = ["DATALOADER.NUM_WORKERS", "0", "OUTPUT_DIR", str(folder), *map(str, opts)]
         return build_trainer(build_cfg(Choice(trainer, shots=shots, opts=opts, accept_unread=True, **words)))
 

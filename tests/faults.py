@@ -1,7 +1,4 @@
-"""Faults for the workers of a sweep, and eyes for its processes.
-
-`python -m tests.faults run …` is a sweep whose workers meet the deaths listed in a file, see `serve_until_death`.
-"""
+"""Faults for the workers of a sweep, and eyes for its processes."""
 
 import contextlib
 import json
@@ -12,14 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from runs.folder import CONFIG_FILE, MARKER
 from runs.results import read_results
 from sweep.launchers import worker
-from sweep.report.build import build_report
-from sweep.report.collect import Selection, collect
-from sweep.report.grid import grids
+from sweep.launchers.local import PRELOAD
+from sweep.processes import context
 
 PROJECT = Path(__file__).resolve().parent.parent
 FOLDER = "TEST_FAULTS"  # names a folder with files <method>-<seed>, which hold the name of a fault
@@ -109,10 +107,38 @@ def alive(pid: int) -> bool:
     return False
 
 
-def start(*words, module: str = "sweep") -> subprocess.Popen:
+def start(*words) -> subprocess.Popen:
     """A sweep as a process of its own."""
-    words = [sys.executable, "-m", module, "run", *map(str, words)]
+    words = [sys.executable, "-m", "sweep", "run", *map(str, words)]
     return subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def fork(*words, said: Path, serve: Callable[..., None] = serve_until_death) -> BaseProcess:
+    """A sweep as a process that is forked, and forks its workers, where a new Python would import torch for seconds.
+
+    Args:
+        words: its arguments.
+        said: the file for what it prints.
+        serve: what its workers do.
+    """
+    arguments = ([*map(str, words)], str(said), serve, dict(os.environ))
+    process = context(PRELOAD).Process(target=_sweep, args=arguments)
+    process.start()
+    return process
+
+
+def _sweep(words: list[str], said: str, serve: Callable[..., None], environment: dict[str, str]) -> None:
+    from sweep.__main__ import main
+    from sweep.launchers import local
+
+    os.environ.clear()
+    os.environ.update(environment)
+    handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in processes that a shell put in the background
+    local.context, local.serve = lambda _: multiprocessing.get_context("fork"), serve
+    sys.exit(main(["run", *words]))
 
 
 def wait_for(condition, seconds: float = 600):
@@ -133,6 +159,11 @@ def numbers(output: Path) -> dict[str, tuple]:
 
 def tables(output: Path) -> dict[str, list]:
     """The tables of the report, without those of time."""
+    # Not imported above: every worker imports this module.
+    from sweep.report.build import build_report
+    from sweep.report.collect import Selection, collect
+    from sweep.report.grid import grids
+
     found = collect(output)
     made = build_report(found, [(grid, []) for grid in grids(found, Selection())], "Report")
     return {table.title: table.rows for section in made.sections for table in section.tables if table.key != "cost"}
@@ -141,13 +172,3 @@ def tables(output: Path) -> dict[str, list]:
 def left_behind(output: Path) -> list[Path]:
     """Locks and half-written files."""
     return [path for path in output.rglob(".*") if path.is_file()]
-
-
-if __name__ == "__main__":
-    from sweep.__main__ import main
-    from sweep.launchers import local
-    from tests import faults
-
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in processes that a shell put in the background
-    local.serve = faults.serve_until_death
-    sys.exit(main())

@@ -88,7 +88,7 @@ def test_uploaded_images_are_classified(predictor, images, browser):
     pytest.importorskip("gradio", reason="needs requirements-app.txt")
     size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    with served(predictor, "") as address:
+    with served(predictor) as address:
         assert address.startswith("http://127.0.0.1:")
         browser.get(address)
         wait_for(lambda: browser.find_elements("css selector", "#files input[type=file]"))
@@ -101,6 +101,7 @@ def test_uploaded_images_are_classified(predictor, images, browser):
         assert f"scan0.png: {best[0]}" in sections[0].text
         assert f"{best[1]:.1%}" in sections[0].text
         assert "Prediction set (coverage 90%)" in sections[0].text
+        assert f"Where the score of '{best[0]}' rests" in sections[0].text
         assert "cannot be read" in sections[2].text
         text = browser.find_element("css selector", "body").text
         assert "For research only" in text

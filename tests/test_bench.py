@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+import bench.predict
 import bench.sweep
 from bench.__main__ import _rows, main
+from tests.registered import METHODS
 from tools.random_model import small_model
 
 
@@ -44,12 +46,28 @@ def test_the_benchmark_measures_and_writes(phantom_root, tmp_path, capsys):
 
 
 def test_sweeps_of_finished_runs_are_timed(monkeypatch, capsys):
-    for name, value in (("DATASETS", 2), ("SEEDS", 2), ("COLUMNS", [("few_shot", (1, 4))])):
+    for name, value in (("DATASETS", 1), ("SEEDS", 2), ("COLUMNS", [("few_shot", (1, 4))])):
         monkeypatch.setattr(bench.sweep, name, value)
     assert bench.sweep.main(["--backbones", "1", "--seeds", "1", "--repeats", "1"]) == 0
     rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[3:]]
-    assert [row[1] for row in rows] == ["152", "152", "152", "957"]  # 19 x 2 x 2 x 2; (17 x 5 + 2) x 11
+    assert [row[1] for row in rows] == ["76", "76", "76", "957"]  # 19 x 1 x 2 x 2; (17 x 5 + 2) x 11
     assert all(float(row[2]) > 0 for row in rows)
+
+
+def test_predictions_are_timed_against_the_plain_loop(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench.predict, "_in_own_process", lambda work, *words: work(*words))  # a process costs seconds
+    path = small_model(tmp_path / "model")
+    assert bench.predict.main(["--path", str(path), "--images", "3", "--repeats", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    ways = [line.split("|")[1].strip() for line in lines if line.count("|") == 4]
+    assert ways[2:] == ["encoding", "plain", "predict"]
+    sizes = {
+        cells[1].strip(): float(cells[2].replace(",", ""))
+        for cells in (x.split("|") for x in lines)
+        if len(cells) == 4 and cells[1].strip() in METHODS
+    }
+    assert [*sizes] == sorted(METHODS)
+    assert sizes["TipAdapter"] - sizes["ZeroShot"] > 64 * 32 * 4 / 1e3  # the features of 64 images
 
 
 def test_bad_input_is_an_error_of_one_line(tmp_path, capsys):

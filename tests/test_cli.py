@@ -25,16 +25,21 @@ def test_a_run_leaves_its_files(command, tmp_path):
     assert "* accuracy: " in printed.out
     assert "took 0:0" in printed.out
     folder = tmp_path / "run"
-    assert {p.name for p in folder.iterdir()} == {"log.txt", "config.yaml", "model.pth", "results.json", "COMPLETE"}
+    assert {p.name for p in folder.iterdir()} == {
+        "log.txt", "config.yaml", "model.pth", "results.json", "predictions.csv", "bundle", "COMPLETE",
+    }  # fmt: skip
     results = json.loads((folder / "results.json").read_text())
     assert {k: results[k] for k in ("method", "backbone", "dataset", "protocol", "shots", "seed", "variant")} == {
         "method": "BiomedDPT", "backbone": "Tiny", "dataset": "phantom", "protocol": "few_shot",
         "shots": 1, "seed": 1, "variant": "clean",
     }  # fmt: skip
     metrics = results["metrics"]["all"]
-    assert set(metrics) == {"total", "correct", "accuracy", "macro_f1", "auroc", "ece", "per_class_accuracy"}
+    assert set(metrics) == {
+        "total", "correct", "accuracy", "macro_f1", "balanced_accuracy", "auroc", "auroc_interval", "ece", "brier",
+        "sensitivity", "specificity", "confusion_matrix",
+    }  # fmt: skip
     assert f"* accuracy: {metrics['accuracy']:.1f}%" in (folder / "log.txt").read_text()
-    assert len(metrics["per_class_accuracy"]) == 8
+    assert len(metrics["sensitivity"]) == 8
     assert len(results["loss_per_epoch"]) == 2
     assert results["trainable_parameters"] == stored_parameters(folder)
     assert results["split"]["origin"] == "generated"
@@ -75,8 +80,8 @@ def test_base2new_tests_both_halves(command, tmp_path):
     metrics = json.loads((tmp_path / "run" / "results.json").read_text())["metrics"]
     base, new = metrics["base"]["accuracy"], metrics["new"]["accuracy"]
     assert metrics["H"] == pytest.approx(2 * base * new / (base + new))
-    assert next(iter(metrics["base"]["per_class_accuracy"])) == "cyst in fatty tissue"
-    assert next(iter(metrics["new"]["per_class_accuracy"])) == "stellate mass in fatty tissue"
+    assert next(iter(metrics["base"]["sensitivity"])) == "cyst in fatty tissue"
+    assert next(iter(metrics["new"]["sensitivity"])) == "stellate mass in fatty tissue"
     assert f"H {metrics['H']:.2f} %" in printed.out
 
 

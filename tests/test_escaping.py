@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 import pytest
 
 from dassl.errors import InputError, exit_code, printable
+from dassl.utils.csvtext import csv_cell
 from runs.folder import MARKER, RESULTS_FILE
 from sweep.__main__ import main
 from sweep.progress import Progress
 from sweep.report.collect import collect
-from sweep.report.escape import csv_cell, file_name, latex, markdown
+from sweep.report.escape import file_name, latex, markdown
 from tests.result_trees import CPU
 
 DATASETS = ["=1+1", "a|b_*c*", "<script>alert(1)", "x\n\nDamaged:\x1b[2J", "$x^{$", "\udcff", "average"]

@@ -23,6 +23,7 @@ BELOW = {
     "biomed_dpt": {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "runs"},
     "sweep": {"dassl", "configs", "runs"},
     "train": {"dassl", "configs", "runs"},
+    "predict": {"dassl", "biomed_dpt"},
     "tools": {"dassl", "clip", "prompts", "datasets"},
     "scripts": set(),
     "bench": {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "runs", "biomed_dpt", "sweep", "tools"},
@@ -79,6 +80,7 @@ def test_prompts_import_errors_only():
     [
         ("runs.run, runs.folder, runs.results, runs.lock, runs.arguments, runs.execute, sweep.__main__", "torch"),
         ("prompts, configs, configs.names", "torch"),
+        ("predict", "torch"),
         ("configs.build", "torchvision timm open_clip transformers scipy.ndimage scipy.stats matplotlib"),
     ],
 )

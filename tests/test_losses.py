@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from dassl.config import get_cfg_default
 from dassl.evaluation import build_evaluator
-from dassl.evaluation.evaluator import classification_metrics
+from dassl.evaluation.metrics import classification_metrics
 from dassl.metrics import compute_accuracy
 from trainers.losses import kl_to_teacher
 
@@ -74,7 +74,7 @@ def test_metrics_by_hand():
     assert metrics["total"] == 4
     assert metrics["correct"] == 3
     assert metrics["accuracy"] == 75
-    assert metrics["per_class_accuracy"] == {"ill": 100, "well": 50}
+    assert metrics["sensitivity"] == {"ill": 100, "well": 50}
     # class 0: precision 2/3, recall 1; class 1: precision 1, recall 1/2
     assert metrics["macro_f1"] == pytest.approx(100 * (0.8 + 2 / 3) / 2)
     # of the four (ill, well) pairs the score of "well" orders three rightly

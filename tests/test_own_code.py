@@ -10,10 +10,15 @@ import pytest
 import train
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
+from dassl.errors import InputError
 from runs.folder import is_complete
 from runs.run import Run
-from sweep.__main__ import main
-from tests import coop_style
+from sweep.__main__ import build_parser, main
+from sweep.arguments import grids_and_options
+from tests import (
+    coop_style,
+    registered,  # noqa: F401 - the project's own classes are registered before the registries are copied
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 FAST = ["OPTIM.MAX_EPOCH", "3", "DATALOADER.NUM_WORKERS", "0"]
@@ -51,11 +56,16 @@ def test_a_dassl_trainer_and_data_set_leave_results_like_any_other(own, capsys):
     assert results["trainable_parameters"] == 12
     assert results["images"] == {}
     assert len(results["loss_per_epoch"]) == 3
-    assert f"* accuracy: {results['metrics']['all']['accuracy']:.1f}%" in (own / "run" / "log.txt").read_text()
+    log = (own / "run" / "log.txt").read_text()
+    assert f"* accuracy: {results['metrics']['all']['accuracy']:.1f}%" in log
+    assert "OwnTrainer is a Dassl trainer: no bundle is written, and predict.py cannot use this run" in log
+    assert not (own / "run" / "bundle").exists()
     capsys.readouterr()
     assert train.main(words(own)) == 0
     assert "complete already: OwnTrainer on own-shades" in capsys.readouterr().out
-    assert train.main(words(own, "--eval-only", "--model-dir", own / "run", "--load-epoch", 3)) == 0
+    test = ("--eval-only", "--model-dir", own / "run", "--load-epoch", 3, "--output-dir", own / "test")
+    assert train.main(words(own, *test)) == 0
+    assert (own / "test" / "predictions.csv").read_text() == (own / "run" / "predictions.csv").read_text()
     assert f"accuracy {results['metrics']['all']['accuracy']:.2f} %" in capsys.readouterr().out
     assert train.main(words(own, "TRAINER.OWNTRAINER.PREC", "fp16")) == 2
     assert '-TRAINER.OWNTRAINER.PREC: "fp32"\n+TRAINER.OWNTRAINER.PREC: "fp16"' in capsys.readouterr().err
@@ -79,6 +89,23 @@ def test_a_sweep_imports_files_and_takes_paths_of_yaml_files(own, capsys):
     run = Run("few_shot", "own-shades", "Tiny", "OwnTrainer", 2, 1)
     assert is_complete(run.folder(own / "out"))
     assert "| OwnTrainer |" in capsys.readouterr().out
+
+
+def test_yaml_files_and_names_of_data_sets_in_one_sweep(tmp_path):
+    def grid(datasets):
+        words = ["--datasets", datasets, "--output", str(tmp_path / "out")]
+        return grids_and_options(build_parser()[1].choices["run"].parse_intermixed_args(words))
+
+    thyroid, kidney = tmp_path / "thyroid.yaml", tmp_path / "more" / "kidney.yml"
+    (axes,), options = grid(f"{thyroid},busi,{kidney},{thyroid}")
+    assert axes.datasets == ("thyroid", "busi", "kidney")
+    assert dict(options.dataset_files) == {"thyroid": str(thyroid), "kidney": str(kidney)}
+    run = Run("few_shot", "thyroid", "Tiny", "CoOp", 1, 1)
+    command = options.command(run)
+    assert command[command.index("--dataset") + 1] == str(thyroid)
+    assert run.folder(tmp_path / "out").parts[-5] == "thyroid"
+    with pytest.raises(InputError, match="two data sets are named 'busi'; rename the yaml file of one"):
+        grid(f"busi,{tmp_path / 'busi.yaml'}")
 
 
 def test_the_command_line_imports_coop_style_code(own):

@@ -66,7 +66,6 @@ def pair(build, weights, few_images):
         opts = ["MODEL.BACKBONE.PATH", weights[backbone], *TWO_STEPS, *opts]
         if method in SHORT:
             opts += [f"TRAINER.{method.upper()}.{SHORT[method][0]}", SHORT[method][1]]
-        words.setdefault("root", str(few_images))
         return build(method, backbone=backbone, opts=[opt if opt != "" else "''" for opt in opts], **words)
 
     return _pair

@@ -23,11 +23,11 @@ def cluster():
 
 
 @pytest.mark.slow
-def test_a_sweep_survives_the_loss_of_a_node(cluster, phantom_root, tmp_path, monkeypatch, capsys):
+def test_a_sweep_survives_the_loss_of_a_node(cluster, few_images, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
-    words = ["run", "--root", str(phantom_root), "--methods", "CoOp", "--shots", "1,2", "--seeds", "1,2,3,4"]
+    words = ["run", "--root", str(few_images), "--methods", "CoOp", "--shots", "1,2", "--seeds", "1,2,3,4"]
     words += ["--stack", "1", "OPTIM.MAX_EPOCH", "20"]
     output = tmp_path / "ray"
 

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 import train
+from biomed_dpt.__main__ import build_parser as biomed_dpt_parser
+from biomed_dpt.predict_command import build_parser as predict_parser
 from clip import BACKBONE_REGISTRY
 from configs import dataset_names, is_path
 from configs.listing import method_table
@@ -52,8 +54,12 @@ def parse(words):
             assert args.trainer.split("_")[0] in METHODS or args.imports
             assert args.backbone is None or args.backbone in BACKBONE_REGISTRY.registered_names()
             assert args.dataset is None or is_path(args.dataset) or args.dataset in dataset_names()
+        case ["python", "predict.py", *arguments]:
+            predict_parser().parse_intermixed_args(arguments)
         case ["python", "-m", "sweep", command, *arguments]:
             sweep_parser()[1].choices[command].parse_intermixed_args(arguments)
+        case ["python", "-m", "biomed_dpt", *arguments]:
+            biomed_dpt_parser().parse_args(arguments)
         case ["python", "-m", "datasets.fetch", *arguments]:
             known = [cls.prompts for cls in DATASETS]
             assert [name for name in arguments[: arguments.index("--root")] if name not in known] == []
@@ -126,7 +132,7 @@ def test_example_data_set(registries, tmp_path):
     words = ["--trainer", "ZeroShot", "--root", str(tmp_path), "--output-dir", str(tmp_path / "run"), "--shots", "2"]
     assert train.main([*words, "--dataset-config-file", str(tmp_path / "thyroid.yaml")]) == 0
     results = json.loads((tmp_path / "run" / "results.json").read_text())
-    assert list(results["metrics"]["all"]["per_class_accuracy"]) == ["benign nodule", "malignant nodule"]
+    assert list(results["metrics"]["all"]["sensitivity"]) == ["benign nodule", "malignant nodule"]
 
 
 @pytest.mark.parametrize("name", ["README.md", "DATASETS.md"])

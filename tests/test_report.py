@@ -177,7 +177,7 @@ def test_results_with_the_keys_of_earlier_versions_are_read(tmp_path):
     folder = few_shot(tmp_path, "busi", "CoOp", 1, 1, 60.0, seconds=seconds)
     file = folder / "results.json"
     file.write_text(file.read_text().replace("trainable_parameters", "learned_parameters"))
-    assert cells(report(tmp_path), "cost")["CoOp"] == ["1", "0.00", "11.0", "0.00", "512"]
+    assert cells(report(tmp_path), "cost")["CoOp"] == ["1", "0.00", "11.0", "0.00", "512", "–"]
 
 
 def test_a_run_whose_loss_diverged_is_read(tmp_path):
@@ -192,8 +192,8 @@ def test_cost_shares_the_time_of_a_stack(tmp_path):
         few_shot(tmp_path, "busi", "CoOp", 1, seed, 70.0, seconds=seconds, environment=GPU)
     few_shot(tmp_path, "busi", "BiomedDPT", 1, 1, 70.0, seconds={"build": 0, "train_and_test": 36.0})
     found = cells(report(tmp_path), "cost")
-    assert found["CoOp"] == ["2", "2.00", "3600.0", "2.00", "512"]
-    assert found["BiomedDPT"] == ["1", "0.01", "36.0", "0.00", "512"]
+    assert found["CoOp"] == ["2", "2.00", "3600.0", "2.00", "512", "–"]
+    assert found["BiomedDPT"] == ["1", "0.01", "36.0", "0.00", "512", "–"]
 
 
 class Tables(HTMLParser):

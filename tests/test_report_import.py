@@ -49,7 +49,7 @@ def test_few_shot_logs_become_results(tmp_path, capsys):
     made = report(output, datasets=("btmri",))
     assert made.sections[0].title == "Few-shot, BiomedCLIP, imported"
     assert cells(made, "accuracy_btmri")["CoOp"] == ["81.30 ± 0.00"]
-    assert cells(made, "ece_btmri")["CoOp"] == ["–"]
+    assert not [table for table in made.sections[0].tables if table.key.startswith("ece")]  # logs do not state it
     assert ("imported", "2 runs, read from logs of other code") in made.facts
     assert imported(logs)[0] == 0
     assert "0 runs imported" in capsys.readouterr().out

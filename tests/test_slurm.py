@@ -13,20 +13,28 @@ from tests import faults
 submitit = pytest.importorskip("submitit", reason="submitit is not installed (requirements-slurm.txt)")
 
 
-@pytest.fixture
-def words(phantom_root, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    words = ["run", "--root", str(phantom_root), "--methods", "ZeroShot,CoOp", "--shots", "1", "--seeds", "1,2"]
-    return [*words, "--stack", "1", "OPTIM.MAX_EPOCH", "2"]
+@pytest.fixture(scope="module")
+def words(few_images):
+    words = ["run", "--root", str(few_images), "--methods", "ZeroShot,CoOp", "--shots", "1", "--seeds", "1,2"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield [*words, "--stack", "1", "OPTIM.MAX_EPOCH", "2"]
+
+
+@pytest.fixture(scope="module")
+def local(words, tmp_path_factory):
+    """The numbers of the sweep on this machine."""
+    output = tmp_path_factory.mktemp("local")
+    assert main([*words, "--output", str(output)]) == 0
+    return faults.numbers(output)
 
 
 @pytest.mark.parametrize("cluster", ["debug", "local"])
-def test_a_sweep_through_submitit_equals_a_local_one(words, tmp_path, capsys, cluster):
+def test_a_sweep_through_submitit_equals_a_local_one(words, local, tmp_path, capsys, cluster):
     output = tmp_path / "jobs"
     assert main([*words, "--launcher", "slurm", "--cluster", cluster, "--output", str(output)]) == 0
     assert "3/3 runs" in capsys.readouterr().out
-    assert main([*words, "--output", str(tmp_path / "local")]) == 0
-    assert faults.numbers(output) == faults.numbers(tmp_path / "local")
+    assert faults.numbers(output) == local
     assert len(list(output.rglob(MARKER))) == len(list(output.rglob("log.txt"))) == 3
 
 
@@ -34,7 +42,7 @@ def test_a_run_with_bad_input_is_reported(words, tmp_path, capsys):
     words = [*words, "--launcher", "slurm", "--cluster", "debug", "--output", str(tmp_path), "--shots", "99"]
     assert main(words) == 1
     printed = capsys.readouterr()
-    assert "use --shots 20" in printed.out
+    assert "use --shots 5" in printed.out
     assert "2 runs failed" in printed.err
 
 

@@ -38,11 +38,11 @@ def complete(output, run, metrics):
     write_results(run.folder(output), {**run.as_dict(), "metrics": metrics})
 
 
-def test_a_sweep_goes_on_where_it_was(phantom_root, tmp_path, capsys):
+def test_a_sweep_goes_on_where_it_was(few_images, tmp_path, capsys):
     words = [
         "run",
         "--root",
-        str(phantom_root),
+        str(few_images),
         "--output",
         str(tmp_path),
         "--methods",
@@ -69,16 +69,16 @@ def test_a_sweep_goes_on_where_it_was(phantom_root, tmp_path, capsys):
     assert "-OPTIM.MAX_EPOCH: 2" in refused
 
 
-def test_results_without_their_settings_are_refused(phantom_root, tmp_path, capsys):
+def test_results_without_their_settings_are_refused(few_images, tmp_path, capsys):
     """Imported results have no settings to compare, so a sweep neither uses nor replaces them."""
     complete(tmp_path, run_for("few_shot", "phantom", "Tiny", "CoOp", 1, 1), {"all": {"accuracy": 70.0}})
-    words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "CoOp", "--shots", "1"]
+    words = ["run", "--root", str(few_images), "--output", str(tmp_path), "--methods", "CoOp", "--shots", "1"]
     assert main([*words, "--seeds", "1", "OPTIM.MAX_EPOCH", "1"]) == 2
     assert "holds a result without its settings" in capsys.readouterr().err
 
 
-def test_a_failing_run_is_reported_and_the_rest_goes_on(phantom_root, tmp_path, capsys):
-    words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "ZeroShot,CoOp"]
+def test_a_failing_run_is_reported_and_the_rest_goes_on(few_images, tmp_path, capsys):
+    words = ["run", "--root", str(few_images), "--output", str(tmp_path), "--methods", "ZeroShot,CoOp"]
     code = main([*words, "--shots", "99", "--seeds", "1", "OPTIM.MAX_EPOCH", "1"])
     assert code == 1
     printed = capsys.readouterr()
@@ -88,12 +88,12 @@ def test_a_failing_run_is_reported_and_the_rest_goes_on(phantom_root, tmp_path, 
     assert lines[0].split("|")[2].strip() == "–"
 
 
-def test_a_fault_of_one_run_leaves_its_neighbours_alone(phantom_root, tmp_path, capsys):
+def test_a_fault_of_one_run_leaves_its_neighbours_alone(few_images, tmp_path, capsys):
     """Seed 2 finds a file where its folder should be; the seeds beside it complete."""
     blocked = run_for("few_shot", "phantom", "Tiny", "CoOp", 1, 2).folder(tmp_path)
     blocked.parent.mkdir(parents=True)
     blocked.write_text("in the way")
-    words = ["run", "--root", str(phantom_root), "--output", str(tmp_path), "--methods", "CoOp", "--shots", "1"]
+    words = ["run", "--root", str(few_images), "--output", str(tmp_path), "--methods", "CoOp", "--shots", "1"]
     assert main([*words, "--slots", "1", "OPTIM.MAX_EPOCH", "1"]) == 1
     assert "1 runs failed" in capsys.readouterr().err
     complete = {path.parent.name for path in tmp_path.rglob(MARKER)}
@@ -109,11 +109,11 @@ def test_unknown_names_stop_a_sweep_before_it_starts(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_shell_script_takes_coop_style_arguments(phantom_root, tmp_path):
+def test_shell_script_takes_coop_style_arguments(few_images, tmp_path):
     """The interpreter of the tests is the active environment, which satisfies the requirements."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "SHOTS": "1", "SEEDS": "1"}
-    words = ["bash", str(PROJECT / "scripts" / "base2new.sh"), str(phantom_root), "phantom", "CoOp", "Tiny"]
+    words = ["bash", str(PROJECT / "scripts" / "base2new.sh"), str(few_images), "phantom", "CoOp", "Tiny"]
     done = subprocess.run(
         [*words, "--output", str(tmp_path / "out"), "OPTIM.MAX_EPOCH", "1"], env=env, capture_output=True, text=True
     )
@@ -124,17 +124,18 @@ def test_shell_script_takes_coop_style_arguments(phantom_root, tmp_path):
 
 
 @pytest.mark.parametrize(("victim", "code"), [("interrupted sweep", 130), ("sweep", -signal.SIGKILL)])
-def test_a_stopped_sweep_ends_with_the_numbers_of_an_undisturbed_one(phantom_root, tmp_path, monkeypatch, victim, code):
+def test_a_stopped_sweep_ends_with_the_numbers_of_an_undisturbed_one(few_images, tmp_path, monkeypatch, victim, code):
     """The sweep is stopped in the second epoch of a run, after the state of the first was saved."""
-    words = ["run", "--root", str(phantom_root), "--methods", "CoOp", "--shots", "2", "--seeds", "1,2", "--stack", "1"]
+    words = ["run", "--root", str(few_images), "--methods", "CoOp", "--shots", "2", "--seeds", "1,2"]
+    words += ["--stack", "1", "--slots", "1"]
     opts = ["OPTIM.MAX_EPOCH", "4", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"]
     stopped = tmp_path / "stopped"
     (tmp_path / "deaths").write_text(json.dumps([victim, 7]))  # 4 steps and a saved state are the first 5 events
     monkeypatch.setenv(faults.DEATHS, str(tmp_path / "deaths"))
-    process = faults.start(*words[1:], "--output", stopped, *opts, module="tests.faults")
-    printed, _ = process.communicate()
-    assert process.returncode == code
-    assert "Traceback" not in printed
+    process = faults.fork(*words[1:], "--output", stopped, *opts, said=tmp_path / "said.txt")
+    process.join()
+    assert process.exitcode == code
+    assert "Traceback" not in (tmp_path / "said.txt").read_text()
     assert not list(stopped.rglob(MARKER))
     assert main([*words, "--output", str(stopped), *opts]) == 0
     assert main([*words, "--output", str(tmp_path / "whole"), *opts]) == 0

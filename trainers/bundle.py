@@ -4,7 +4,9 @@ A bundle is a folder with model.safetensors, bundle.json and a model card, READM
 it predicts, without training images, prompt files or configuration files. docs/BUNDLES.md describes the format.
 """
 
+import contextlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +14,11 @@ from typing import Any
 
 from torch import Tensor
 
-from dassl.config.defaults import Input
-from dassl.config.schema import parse
-from dassl.errors import InputError, OutputError, first_line, shown, unknown_name
-from dassl.utils import atomic_path, write_json
+from dassl.errors import InputError, OutputError, first_line, shown
+from dassl.utils import atomic_path
 from dassl.utils.tensors import digest_of, why_unusable
-from trainers.precision import NAMES as PRECISIONS
+from trainers.bundle_checks import FORMAT, check_about
 
-FORMAT = 1
 FOLDER = "bundle"  # in a run's folder
 WEIGHTS_FILE = "model.safetensors"
 ABOUT_FILE = "bundle.json"  # written last
@@ -96,19 +95,23 @@ def read_bundle(path: str | Path) -> Bundle:
         if (folder / ABOUT_FILE).stat().st_size > LARGEST:
             raise ValueError(f"it has more than {LARGEST:,} bytes")
         about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8"))
-        _check_about(about)
+        check_about(about)
+        bundle = Bundle(about, _read_tensors(folder / WEIGHTS_FILE), str(folder))
+        digest = bundle_digest(about, bundle.tensors)
     except InputError as error:
-        raise InputError(f"'{folder / ABOUT_FILE}': {error}") from error
+        raise InputError(f"the bundle '{folder}' cannot be used: {error}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"'{folder / ABOUT_FILE}' cannot be read ({first_line(error)}); make or fetch the bundle again"
         ) from error
-    bundle = Bundle(about, _read_tensors(folder / WEIGHTS_FILE), str(folder))
-    if about["digest"] != bundle_digest(about, bundle.tensors):
+    if about["digest"] != digest:
         raise InputError(f"the bundle '{folder}' was changed or damaged: its digest is wrong; make or fetch it again")
     text = bundle.text_features
-    if text is not None and (text.dim() != 2 or len(text) != len(bundle.classnames)):
-        raise InputError(f"the bundle '{folder}' has text features of shape {tuple(text.shape)} for its classes")
+    if text is not None and (text.dim() != 2 or len(text) != len(bundle.classnames) or not text.is_floating_point()):
+        raise InputError(
+            f"the bundle '{folder}' has text features of shape {tuple(text.shape)} and type {text.dtype} for "
+            f"{len(bundle.classnames)} classes"
+        )
     return bundle
 
 
@@ -119,16 +122,19 @@ def find_bundle(path: Path) -> Path:
         InputError: there is none.
     """
     for folder in (path, path / FOLDER):
-        if (folder / ABOUT_FILE).is_file():
+        if os.path.isfile(folder / ABOUT_FILE):  # where a Path raises, for names that are too long, this is False
             return folder
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(f"the bundle '{path}' is no folder; name a run's folder, or the folder of a bundle")
-    finished = " (a run leaves a bundle when it is complete)" if (path / "config.yaml").is_file() else ""
+    finished = " (a run leaves a bundle when it is complete)" if os.path.isfile(path / "config.yaml") else ""
     raise InputError(f"no bundle in '{path}'{finished}: neither {ABOUT_FILE} nor {FOLDER}/{ABOUT_FILE} is there")
 
 
 def write_bundle(folder: Path, bundle: Bundle, card: str) -> Bundle:
-    """Write a bundle, bundle.json last; returns it with its digest.
+    """Write a bundle; returns it with its digest.
+
+    All files are written under other names first, so that a full disk leaves an earlier bundle as it was. bundle.json
+    takes its place last.
 
     Args:
         folder: created if it is missing; a bundle in it is replaced.
@@ -139,22 +145,28 @@ def write_bundle(folder: Path, bundle: Bundle, card: str) -> Bundle:
         InputError: the folder holds other files.
         OutputError: it cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     refuse_other_files(folder)
     tensors = {name: value.detach().cpu().contiguous() for name, value in bundle.tensors.items()}
     about = {"format": FORMAT, **bundle.about}
     about["digest"] = bundle_digest(about, tensors)
-    try:
-        (folder / ABOUT_FILE).unlink(missing_ok=True)  # without it, a half-written bundle is none
-    except OSError as error:
-        raise OutputError(folder, error) from error
-    with atomic_path(folder / WEIGHTS_FILE) as temporary:
-        save_file(tensors, temporary)
-    with atomic_path(folder / CARD_FILE) as temporary:
-        temporary.write_text(card, encoding="utf-8")
-    write_json(about, str(folder / ABOUT_FILE))
+    with contextlib.ExitStack() as files:  # closes the last one first
+        about_file = files.enter_context(atomic_path(folder / ABOUT_FILE))
+        card_file = files.enter_context(atomic_path(folder / CARD_FILE))
+        weights_file = files.enter_context(atomic_path(folder / WEIGHTS_FILE))
+        weights_file.write_bytes(save(tensors))
+        card_file.write_text(card, encoding="utf-8")
+        about_file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        _remove(folder / ABOUT_FILE)  # without it, a half-replaced bundle is none
     return Bundle(about, tensors, str(folder))
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(path, error) from error
 
 
 def refuse_other_files(folder: Path) -> None:
@@ -162,11 +174,15 @@ def refuse_other_files(folder: Path) -> None:
 
     Raises:
         InputError: it holds files, and no bundle; or it is no folder.
+        OutputError: it cannot be read.
     """
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise InputError(f"'{folder}' is a file; name a folder for the bundle")
-    if folder.is_dir() and not (folder / ABOUT_FILE).is_file():
-        names = sorted(path.name for path in folder.iterdir() if path.name not in FILES and path.name[0] != ".")
+    if os.path.isdir(folder) and not os.path.isfile(folder / ABOUT_FILE):
+        try:
+            names = sorted(name for name in os.listdir(folder) if name not in FILES and name[0] != ".")
+        except OSError as error:
+            raise OutputError(folder, error) from error
         if names:
             raise InputError(f"'{folder}' holds {shown(names)} and no bundle; name a new folder")
 
@@ -181,60 +197,24 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if not os.path.isfile(path):  # opening a pipe would never return
+        raise InputError(f"'{path}' is missing; make or fetch the bundle again")
     try:
         tensors = load_file(path)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"'{path}' cannot be read ({first_line(error)}); make or fetch the bundle again") from error
     for name, value in tensors.items():
-        if problem := why_unusable(value):
-            raise InputError(f"'{path}' cannot be used: '{name}' {problem}")
+        if problem := _why_no_tensor_of_a_bundle(name, value):
+            raise InputError(f"'{path}': {shown(name)} {problem}; make or fetch the bundle again")
     return tensors
 
 
-def _check_about(about: Any) -> None:
-    """Refuse a bundle.json in which something that prediction reads has another form.
-
-    Raises:
-        InputError: another format version.
-        ValueError: anything else, with the key and the reason.
-    """
-    _require(about, "the file", dict)
-    version = about.get("format")
-    if version != FORMAT:
-        raise InputError(
-            f"it has format {shown(version)}, this program reads format {FORMAT}; use another version of it"
-        )
-    for key in ("method", "digest"):
-        _require(about.get(key), key, str)
-    for key in ("settings", "preprocessing", "precision", "backbone", "calibration", "provenance"):
-        _require(about.get(key), key, dict)
-    _require(about.get("settings_version"), "settings_version", int)
-    classes = about.get("classes")
-    _require(classes, "classes", list)
-    if (
-        not classes
-        or not all(isinstance(name, str) and name.strip() for name in classes)
-        or len({*classes}) < len(classes)
-    ):
-        raise ValueError(f"classes: {shown(classes)} is no list of different names")
-    if about.get("template") is not None:
-        _require(about["template"], "template", str)
-    for key in ("name", "digest", "text_padding"):
-        _require(about["backbone"].get(key), f"backbone: {key}", str)
-    for key in ("features", "method"):
-        if about["precision"].get(key) not in PRECISIONS:
-            raise unknown_name(f"precision of {key}", str(about["precision"].get(key)), PRECISIONS)
-    parse(Input, about["preprocessing"], "preprocessing")
-    calibration = about["calibration"]
-    _require(calibration.get("fitted_on"), "calibration: fitted_on", str)
-    temperature = calibration.get("temperature")
-    if type(temperature) not in (int, float) or not 0 < temperature < 1e6:
-        raise ValueError(f"calibration: the temperature is {shown(temperature)}")
-
-
-def _require(value: Any, key: str, kind: type) -> None:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{key}: {shown(value)} is no {kind.__name__}")
+def _why_no_tensor_of_a_bundle(name: str, value: Tensor) -> str:
+    if name != TEXT and not name.startswith(LEARNED):
+        return f"is no name of a tensor in a bundle ('{TEXT}', or '{LEARNED}' and a name)"
+    if not value.numel():  # its sizes may be huge
+        return "holds no numbers"
+    return why_unusable(value)
 
 
 def classes_of(names: Sequence[str]) -> list[str]:

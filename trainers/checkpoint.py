@@ -1,7 +1,7 @@
 """Checkpoints: small files, read without unpickling, refused where they do not fit."""
 
 import json
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from dassl.config.schema import defaults_of
 from dassl.errors import InputError, first_line, shown
 from dassl.utils import load_checkpoint
-from dassl.utils.tensors import digest_of, state_dict_of, why_not_fitting, why_unusable
+from dassl.utils.tensors import digest_of, listed, state_dict_of, why_not_fitting, why_unusable
 from dassl.utils.torchtools import restore, save_atomically
+from trainers.official import learned_weights
 from trainers.settings import VERSION, Settings, in_todays_words
 
 if TYPE_CHECKING:
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
 
 FILE = "model.pth"
 STATE_FILE = "checkpoint.pth"
-# Modules of a method whose weights were stored, or are stored by CoOp-style code, without the module's name.
-FORMER_ROOTS = ("context", "tokens", "adapter", "cache", "linear", "lora")
-# Frozen weights that CoOp-style code stores beside the context: word embeddings, which follow from the class names, and
-# the zero-shot image tower.
-DERIVED_KEYS = ("token_prefix", "token_suffix", "ZS_image_encoder.")
+BEST_FILE = "prompt_learner/model-best.pth.tar"  # what CoOp-style code loads where no epoch is asked for
 
 
 def name_of_epoch(epoch: int) -> str:
@@ -43,39 +40,55 @@ def settings_of(config: Settings) -> dict[str, Any]:
 def find(directory: Path, epoch: int | None) -> Path:
     """The checkpoint in a run's folder: that of an epoch, if one is asked for and there, else model.pth.
 
+    In a folder of CoOp-style code, which has no model.pth, it is the best one, or the only one.
+
     Raises:
-        InputError: there is none.
+        InputError: there is none, or several and no epoch is asked for.
     """
-    of_epoch = directory / name_of_epoch(epoch or 0)
-    if epoch is not None and of_epoch.is_file():
-        return of_epoch
-    if (directory / FILE).is_file():
-        return directory / FILE
-    tried = [directory / FILE] + ([of_epoch] if epoch is not None else [])
+    tried = [directory / name_of_epoch(epoch)] if epoch is not None else []
+    tried += [directory / FILE]
+    tried += [directory / BEST_FILE] if epoch is None else []
+    if found := next((path for path in tried if path.is_file()), None):
+        return found
+    of_epochs = sorted((directory / BEST_FILE).parent.glob("model.pth.tar-*")) if epoch is None else []
+    if len(of_epochs) == 1:
+        return of_epochs[0]
+    if of_epochs:
+        raise InputError(
+            f"'{directory}' has checkpoints of several epochs: {listed([path.name for path in of_epochs])}; choose one "
+            "with --load-epoch"
+        )
     places = " or ".join(f"'{path}'" for path in tried)
     raise InputError(f"no checkpoint at {places}; name the run's folder with --model-dir")
 
 
-def load_into(module: "Method", path: Path, identity: dict[str, Any], epoch: int | None = None) -> dict[str, Any]:
+def load_into(
+    module: "Method",
+    path: Path,
+    identity: dict[str, Any],
+    epoch: int | None = None,
+    content: dict | None = None,
+) -> dict[str, Any]:
     """Load a checkpoint into a module; returns what the file says about itself, for `compare`.
 
     Args:
         module: gets the weights.
-        path: written by `save`, or by CoOp-style code.
+        path: written by `save`, or by other code that `trainers.official` knows.
         identity: method and backbone; the file must agree if it names them.
         epoch: the epoch of the file, if one was asked for.
+        content: what `load_checkpoint` read from the file; it is read if this is not given.
 
     Raises:
         InputError: the checkpoint is of another method, backbone or epoch, or its weights do not fit.
     """
-    stored = load_checkpoint(str(path))
-    about = _about(stored, path)
+    stored = load_checkpoint(str(path)) if content is None else content
+    about = about_of(stored, path)
     _check_identity(path, about, identity)
     of_epoch = stored.get("epoch")
     if epoch is not None and type(of_epoch) is int and of_epoch != epoch:
         raise InputError(f"checkpoint '{path}' is of epoch {of_epoch}, epoch {epoch} was asked for")
-    all_weights, names = state_dict_of(stored, path), frozenset(module.state_dict())
-    weights = {_current_name(k, names): v for k, v in all_weights.items() if not k.startswith(DERIVED_KEYS)}
+    all_weights = state_dict_of(stored, path)
+    weights = learned_weights(all_weights, module, path)
     if problem := next((f"'{name}' {why}" for name, value in weights.items() if (why := why_unusable(value))), ""):
         raise InputError(f"checkpoint '{path}' cannot be used: {problem}")
     module.expect({name: tuple(value.shape) for name, value in weights.items()})
@@ -88,8 +101,12 @@ def load_into(module: "Method", path: Path, identity: dict[str, Any], epoch: int
     return about
 
 
-def _about(stored: dict, path: Path) -> dict[str, Any]:
-    """What a checkpoint says about itself; nothing for one of CoOp-style code."""
+def about_of(stored: dict, path: Path) -> dict[str, Any]:
+    """What a checkpoint says about itself, its settings as a dictionary; nothing else for one of CoOp-style code.
+
+    Raises:
+        InputError: it says something of another form.
+    """
     about = stored.get("about", {})
     kinds = {"method": str, "backbone": str, "classnames": list, "settings": str, "settings_version": int}
     if not isinstance(about, dict) or any(not isinstance(about.get(key, kind()), kind) for key, kind in kinds.items()):
@@ -99,14 +116,6 @@ def _about(stored: dict, path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"checkpoint '{path}' is damaged: its settings are no JSON") from error
     return {**about, "settings": settings if isinstance(settings, dict) else {}}
-
-
-def _current_name(name: str, own: Container[str]) -> str:
-    """The name in the module of a weight that older versions and CoOp-style code store without its prefix."""
-    if name in own:
-        return name
-    prefixed = [f"{prefix}.{name}" for prefix in FORMER_ROOTS if f"{prefix}.{name}" in own]
-    return prefixed[0] if prefixed else name
 
 
 def compare(about: dict[str, Any], classnames: list[str], config: Settings, classes_matter: bool) -> None:
@@ -176,7 +185,7 @@ def load_state(
     try:
         stored = load_checkpoint(str(path))
         _check_state(stored, path, epochs)
-        about = _about(stored, path)
+        about = about_of(stored, path)
     except InputError as error:
         print(f"{error}; starting from the first epoch")
         return None

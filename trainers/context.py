@@ -117,6 +117,12 @@ class TextContext(nn.Module):
         finally:
             self._encoded = None
 
+    @torch.no_grad()
+    def words_after(self, classname: str) -> Tensor:
+        """Word embeddings (L, W) of what follows the learned words in a prompt that ends with the class name."""
+        _, prefix, name, suffix, end = self._parts(classname)
+        return self._embed(prefix[self.n_ctx :] + name + suffix + end)
+
     def _arrange(self, classname: str) -> tuple[list[int], list[int]]:
         """Token ids of one prompt, and the positions of the context in it."""
         start, prefix, name, suffix, end = self._parts(classname)

@@ -56,7 +56,7 @@ class FewShotFeatures:
         if not self._validation:
             raise InputError(
                 "the data set has no validation images, which this method, TEST.SPLIT val or TEST.FINAL_MODEL best_val "
-                "needs: put images into the validation part of the split"
+                "needs: put images into the validation part of the split, or set `validation` of FewShotClassifier"
             )
         return self._validation
 

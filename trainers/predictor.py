@@ -41,6 +41,8 @@ class Predictor:
         bundle, backbone, method, device: what predicts, and where.
         classnames: the C classes, in the order of the logits.
         temperature: logits are divided by it for probabilities; 1 for other classes than the bundle's.
+        conformal: kind, coverage, threshold and calibration images of the prediction sets; None where the bundle has
+            none, or for other classes.
         reader, transform: from a file to a picture, and from a picture to normalised pixels (3, H, W).
         batch_size: images that are encoded at a time; the test of a run uses the same number.
 
@@ -61,11 +63,13 @@ class Predictor:
     ):
         self.bundle = bundle
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        METHOD_REGISTRY.get(bundle.method)  # an unknown name is an error before the backbone is read
         self.backbone = self._backbone(backbone, backbone_path)
         self.encoding = Precision(precision or bundle.about["precision"]["features"], self.device, "precision")
         self.arithmetic = Precision(bundle.about["precision"]["method"], self.device, "precision")
         self.method = self._method()
         self.temperature = bundle.temperature
+        self.conformal = bundle.calibration.get("conformal")
         self._use_text(classnames)
         preprocessing = parse(Input, bundle.about["preprocessing"], "preprocessing")
         self.reader = ImageReader(
@@ -118,6 +122,11 @@ class Predictor:
                 f"{self._where} was made with other weights of {about['name']} (digest {about['digest'][:12]}, here "
                 f"{backbone.digest[:12]}); name the folder of the same weights with --backbone-path"
             )
+        size = list(self.bundle.about["preprocessing"]["SIZE"])
+        if size != [backbone.image_size] * 2:
+            raise InputError(
+                f"{self._where} prepares images of {size} pixels, and {backbone.name} reads {backbone.image_size}"
+            )
         return backbone.to(self.device)
 
     def _method(self) -> Method:
@@ -138,8 +147,11 @@ class Predictor:
             Prompts(Path(self.bundle.where), template, {}) if template else "",
             for_training=False,
         )
-        with seeded(0):  # starting values are drawn and replaced; the caller's random numbers stay
-            method = cls(setup, config)
+        try:
+            with seeded(0):  # starting values are drawn and replaced; the caller's random numbers stay
+                method = cls(setup, config)
+        except InputError as error:
+            raise InputError(f"{self._where}: {error}") from error
         learned = bundle.learned
         method.expect({name: tuple(value.shape) for name, value in learned.items()})
         if problem := why_not_fitting(learned, method.state_dict()):
@@ -158,7 +170,9 @@ class Predictor:
                     f"{shown(self.bundle.classnames, 400)}; it cannot predict others"
                 )
             method.set_classes(names)
-            self.temperature, stored = 1.0, None
+            self.temperature, self.conformal, stored = 1.0, None, None
+        elif stored is not None or not method.text_depends_on_image:
+            self._check_text(stored)
         if method.text_depends_on_image:
             return
         if stored is None:
@@ -166,8 +180,24 @@ class Predictor:
                 with self.arithmetic.autocast(), method.adapted():
                     stored = method.encode_classes()
             except InputError as error:
-                raise InputError(f"{self._where} cannot predict other classes: {error}") from error
+                raise InputError(
+                    f"{self._where} cannot predict other classes: {self.bundle.method} makes text features of the "
+                    "sentences that a prompt file has for each class, and a bundle holds none; train with these classes"
+                ) from error
         method.keep_text(stored.to(self.device).clone())  # aligned, as in the features of a run
+
+    def _check_text(self, stored: Tensor | None) -> None:
+        expected = None if self.method.text_depends_on_image else (len(self.classnames), self.backbone.embed_dim)
+        found = None if stored is None else tuple(stored.shape)
+        if found != expected:
+            raise InputError(
+                f"{self._where} has {_features(found)}, and {self.bundle.method} on {self.backbone.name} needs "
+                f"{_features(expected)}; make or fetch it again"
+            )
+
+
+def _features(shape: tuple[int, ...] | None) -> str:
+    return f"text features of shape {shape}" if shape else "no text features"
 
 
 class _Sentences:

@@ -1,7 +1,6 @@
 """What a trainer of this project keeps on disk: the model, and the state that an interrupted run resumes from."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,17 +8,14 @@ import torch
 
 from clip import Backbone
 from dassl.config.compare import flat_settings
-from dassl.data.datasets import build_image_reader
 from dassl.engine import TrainerX
 from dassl.utils.tensors import is_finite
-from datasets.images import ImageReader
 from trainers import checkpoint
-from trainers.bundle import LEARNED, TEXT, Bundle
+from trainers.bundle import Bundle
 from trainers.method import Method
+from trainers.packing import pack
 from trainers.precision import Precision
-from trainers.settings import VERSION, in_todays_words
-
-TEST_TRANSFORMS = ("normalize", "instance_norm")  # of INPUT.TRANSFORMS, those that test images get too
+from trainers.settings import in_todays_words
 
 
 class SavingTrainer(TrainerX):
@@ -59,38 +55,8 @@ class SavingTrainer(TrainerX):
             provenance: where the model comes from: seed, shots, digests of the training images, versions.
             more: further entries of bundle.json, such as metrics.
         """
-        method, cfg = self.method, self.cfg
         self.set_model_mode("eval")
-        reader = build_image_reader(cfg)
-        if not isinstance(reader, ImageReader):
-            print("note: the data set reads images in its own way; the bundle reads them as docs/DATASETS.md describes")
-            reader = ImageReader()
-        about = {
-            "method": type(self).__name__,
-            "settings": asdict(method.config),
-            "settings_version": VERSION,
-            "classes": method.classnames,
-            "template": method.prompts_read and method.prompts_read.template,
-            "preprocessing": {
-                **{key: cfg.INPUT[key] for key in ("SIZE", "INTERPOLATION", "PIXEL_MEAN", "PIXEL_STD")},
-                "TRANSFORMS": [name for name in cfg.INPUT.TRANSFORMS if name in TEST_TRANSFORMS],
-                **{name.upper(): value for name, value in vars(reader).items()},
-            },
-            "backbone": {
-                "name": self.backbone.name,
-                "digest": self.backbone.digest,
-                "text_padding": cfg.TEXT_PADDING,
-            },
-            "precision": {"features": cfg.FEATURE_PREC, "method": self.precision.name},
-            "calibration": dict(calibration),
-            "provenance": dict(provenance),
-            **more,
-        }
-        tensors = {LEARNED + name: value for name, value in method.state_dict().items()}
-        if not method.text_depends_on_image:
-            with self.precision.autocast(), method.adapted():
-                tensors[TEXT] = method.text_features()
-        return Bundle(about, tensors)
+        return pack(self.method, self.cfg, self.precision, calibration, provenance, **more)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Load <directory>/model.pth or, of an epoch, <directory>/prompt_learner/model.pth.tar-<epoch>."""

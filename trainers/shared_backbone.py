@@ -30,3 +30,13 @@ def shared_backbone(cfg: CfgNode, device: torch.device) -> Backbone:
     _LAST[:] = [backbone]
     backbone.set_text_dropout(False)  # a run that was interrupted in training may have left it on
     return backbone
+
+
+def with_input_of(backbone: Backbone, cfg: CfgNode) -> CfgNode:
+    """A frozen copy of a configuration with the size and the normalisation of images that a backbone takes."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.SIZE = (backbone.image_size, backbone.image_size)
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(backbone.pixel_mean), list(backbone.pixel_std)
+    cfg.freeze()
+    return cfg

@@ -65,8 +65,9 @@ class TipAdapter(FrozenText):
         return Cache(labels, len(self.classnames), self.backbone.embed_dim, self.trains_keys)
 
     def expect(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        if len(self.setup.labels) == 0 and shapes.get("cache.keys"):
-            labels = torch.zeros(shapes["cache.keys"][0], dtype=torch.long)
+        keys = shapes.get("cache.keys", ())
+        if len(self.setup.labels) == 0 and len(keys) == 2 and keys[1] == self.backbone.embed_dim:
+            labels = torch.zeros(keys[0], dtype=torch.long)
             self.cache = self.empty_cache(labels).to(self.cache.keys.device)
 
     def logits(self, images: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,9 @@ from yacs.config import CfgNode
 
 from clip import Backbone
 from dassl.config.schema import parse
-from dassl.data.datasets import Datum
+from dassl.data import DataManager
+from dassl.data.datasets import DatasetBase, Datum
+from dassl.evaluation import Predictions
 from dassl.utils import MetricMeter, read_values, seeded, stream_seed
 from datasets.image_check import check_dataset
 from trainers import checkpoint
@@ -25,26 +27,39 @@ from trainers.losses import total_loss
 from trainers.method import Method, Setup
 from trainers.precision import Precision
 from trainers.saving import SavingTrainer
-from trainers.shared_backbone import shared_backbone
+from trainers.shared_backbone import shared_backbone, with_input_of
 
 
 class Tuner(SavingTrainer):
     """Trains and tests a method: data, steps, mixed precision.
+
+    Args:
+        cfg: the configuration.
+        dataset: a data set that was built before; that of the configuration if it is not given.
 
     Attributes:
         method_class: the method that is trained; set by `register_method`.
         encoder: cached features of the frozen backbone, which the runs of a process share.
         image_notes: what is done to images that are not plain 8 bit, and to how many; see `datasets.image_check`.
         evaluation: all metrics of the last test, by the classes tested ("all", or "base" and "new").
+        predictions: what that test predicted, by the classes tested.
         logged: a context manager around everything that the run prints.
+        on_epoch_end: called after each epoch with "epoch" (from 1), "epochs", "loss" (its mean) and "lr"; the training
+            ends where it returns True.
         training_started: time when the training began.
     """
 
     method_class: ClassVar[type[Method]]
     encoder: Encoder
     evaluation: dict[str, dict]
+    predictions: dict[str, Predictions]
     logged = contextlib.nullcontext
+    on_epoch_end: Callable[[dict[str, float]], object] = staticmethod(lambda metrics: None)
     training_started: float
+
+    def __init__(self, cfg: CfgNode, dataset: DatasetBase | None = None):
+        self._dataset = dataset
+        super().__init__(cfg)
 
     @classmethod
     def why_unsupported(cls, backbone: type[Backbone], cfg: CfgNode) -> str:
@@ -64,15 +79,13 @@ class Tuner(SavingTrainer):
     def build_data_loader(self) -> None:
         """Build the backbone, which decides size and normalisation of the images, and then the data."""
         self.backbone = shared_backbone(self.cfg, self.device)
-        self.cfg = self.cfg.clone()
-        self.cfg.defrost()
-        self.cfg.INPUT.SIZE = (self.backbone.image_size, self.backbone.image_size)
-        self.cfg.INPUT.PIXEL_MEAN = list(self.backbone.pixel_mean)
-        self.cfg.INPUT.PIXEL_STD = list(self.backbone.pixel_std)
-        self.cfg.freeze()
+        self.cfg = with_input_of(self.backbone, self.cfg)
         self.encoder = Encoder(self.backbone, self.cfg)
         super().build_data_loader()
         self.image_notes = check_dataset(self.dm.dataset, self.cfg)
+
+    def build_data_manager(self) -> DataManager:
+        return DataManager(self.cfg, dataset=self._dataset)
 
     def build_model(self) -> None:
         dataset, images = self.dm.dataset, self.train_loader_x.dataset
@@ -128,7 +141,7 @@ class Tuner(SavingTrainer):
         A method that learns nothing has no batches and is only tested.
         """
         self.training_started = time.time()
-        self.evaluation = {}
+        self.evaluation, self.predictions = {}, {}
         if not self.trainable_parameters:
             self.evaluate()
             return
@@ -163,8 +176,16 @@ class Tuner(SavingTrainer):
             self._read_losses()
             self.method.after_epoch(epoch)
             self.after_epoch()
+            if self.on_epoch_end(self._metrics_of_epoch(lr)) is True:
+                if self.cfg.TEST.FINAL_MODEL == "last_step":
+                    self.save_model(epoch, self.output_dir)
+                break
         if self.method.after_training(self.features):
             self.save_model(self.max_epoch - 1, self.output_dir)
+
+    def _metrics_of_epoch(self, lr: float) -> dict[str, float]:
+        losses = [loss for _, loss in self.history["train/loss"][-self.num_batches :]]
+        return {"epoch": self.epoch + 1, "epochs": self.max_epoch, "loss": sum(losses) / len(losses), "lr": lr}
 
     def epoch_batches(self) -> Sequence[dict]:
         """Batches of cached image features if the image tower is frozen, else of pixels; of the same images."""
@@ -204,10 +225,10 @@ class Tuner(SavingTrainer):
         """Test as the protocol asks; returns and stores all metrics by the classes tested."""
         which, split = self.cfg.DATASET.SUBSAMPLE_CLASSES, self.cfg.TEST.SPLIT
         both = self.cfg.PROTOCOL == "base2new" and which == "base" and split != "val"
-        self.evaluation = {}
+        self.evaluation, self.predictions = {}, {}
         for part in ("base", "new") if both else (which,):
             self.test(split, part)
-            self.evaluation[part] = self.evaluator.metrics
+            self.evaluation[part], self.predictions[part] = self.evaluator.metrics, self._tested
         return self.evaluation
 
     @torch.no_grad()
@@ -230,6 +251,7 @@ class Tuner(SavingTrainer):
         self.evaluator.lab2cname = dict(enumerate(names))
         self.evaluator.reset()
         self.evaluator.process(logits, labels)
+        self._tested = Predictions([item.impath for item in items], names, logits.cpu(), labels.cpu())
         return next(iter(self.evaluator.evaluate().values()))
 
     def _logits(self, items: Sequence[Datum], describe: str) -> tuple[Tensor, Tensor]:
@@ -242,14 +264,17 @@ class Tuner(SavingTrainer):
             return method.logits(features), labels
 
     @torch.no_grad()
+    def logits_of(self, items: Sequence[Datum], describe: str) -> tuple[Tensor, Tensor]:
+        """Logits (N, C) of images of the training classes, as in a test, and labels (N,)."""
+        self.set_model_mode("eval")
+        return self._logits(items, describe)
+
     def calibration(self) -> dict[str, Any]:
         """A temperature that is fitted on the validation shots, as `Bundle.calibration` has it."""
         if not self.dm.dataset.val:
             return {"temperature": 1.0, "fitted_on": UNCALIBRATED, "images": 0}
-        self.set_model_mode("eval")
-        logits, labels = self._logits(self.dm.dataset.val, "validation images")
-        temperature = fit_temperature(logits, labels)
-        return {"temperature": temperature, "fitted_on": "validation shots", "images": len(labels)}
+        temperature = fit_temperature(*self.logits_of(self.dm.dataset.val, "validation images"))
+        return {"temperature": temperature, "fitted_on": "validation shots", "images": len(self.dm.dataset.val)}
 
     def after_train(self) -> None:
         if self.cfg.TEST.FINAL_MODEL == "best_val":

@@ -197,7 +197,7 @@ class Training(Settings):
 class Testing(Settings):
     EVALUATOR: str = setting("Classification", "registered name of the evaluator", choices=_evaluators)
     PER_CLASS_RESULT: bool = setting(False, "print the accuracy of each class")
-    COMPUTE_CMAT: bool = setting(False, "compute the confusion matrix")
+    COMPUTE_CMAT: bool = setting(False, "print the confusion matrix, which the results hold in any case")
     NO_TEST: bool = setting(False, "train without a test at the end")
     SPLIT: str = setting(
         "test", "images that are tested; all: every labelled image (--eval-only)", choices=("test", "val", "all")

@@ -143,7 +143,10 @@ def build_data_loader(
 
 
 class DataManager:
-    """The data set of a configuration, and its loaders for training (x labelled, u unlabelled), validation and test."""
+    """The data set of a configuration, and its loaders for training (x labelled, u unlabelled), validation and test.
+
+    A data set that was built before may be given as `dataset`.
+    """
 
     def __init__(
         self,
@@ -151,8 +154,9 @@ class DataManager:
         custom_tfm_train: Transform | None = None,
         custom_tfm_test: Transform | None = None,
         dataset_wrapper: Callable[..., Dataset] | None = None,
+        dataset: Any = None,
     ):
-        dataset = build_dataset(cfg)
+        dataset = build_dataset(cfg) if dataset is None else dataset
         tfm_train = custom_tfm_train or _transform(cfg, is_train=True)
         tfm_test = custom_tfm_test or _transform(cfg, is_train=False)
         train, test = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TEST

@@ -48,12 +48,15 @@ class SimpleTrainer(TrainerBase):
         """Raise an InputError for settings that the method does not support. The default accepts all settings."""
 
     def build_data_loader(self) -> None:
-        dm = DataManager(self.cfg)
+        dm = self.build_data_manager()
         self.train_loader_x, self.train_loader_u = dm.train_loader_x, dm.train_loader_u
         self.val_loader, self.test_loader = dm.val_loader, dm.test_loader
         self.num_classes, self.lab2cname = dm.num_classes, dm.lab2cname
         self.num_source_domains = dm.num_source_domains
         self.dm = dm
+
+    def build_data_manager(self) -> DataManager:
+        return DataManager(self.cfg)
 
     def build_model(self) -> None:
         """Build and register the model. Methods override this; the default is a classifier of torchvision."""

@@ -20,6 +20,8 @@ def why_unusable(value: Any) -> str:
         return problem
     if value.is_complex():
         return "holds complex numbers"
+    if value.is_floating_point() and value.element_size() < 2:
+        return "holds floating-point numbers of 8 bits or fewer"  # torch cannot compute with them
     return "" if is_finite(value) else "holds numbers that are not finite"
 
 
@@ -59,12 +61,12 @@ def why_not_fitting(weights: Any, own: Mapping[str, Tensor]) -> str:
         return f"it holds a {type(weights).__name__} instead of weights by name"
     parts = []
     for kind, names in (("missing", own.keys() - weights.keys()), ("unknown", weights.keys() - own.keys())):
-        parts += [f"{kind}: {_some(sorted(map(str, names)))}"] if names else []
+        parts += [f"{kind}: {listed(sorted(map(str, names)))}"] if names else []
     if parts:
         return "; ".join(parts)
     unusable = [f"'{name}' {problem}" for name in own if (problem := why_unusable(weights[name]))]
     if unusable:
-        return _some(unusable)
+        return listed(unusable)
     pairs = [(name, weights[name], value) for name, value in own.items()]
     differing = [
         f"'{name}' has shape {_some_of(found.shape)}, the model's {_some_of(value.shape)}"
@@ -76,7 +78,7 @@ def why_not_fitting(weights: Any, own: Mapping[str, Tensor]) -> str:
         for name, found, value in pairs
         if found.is_floating_point() != value.is_floating_point()
     ]
-    return _some(differing)
+    return listed(differing)
 
 
 def digest_of(content: Any) -> str:
@@ -112,7 +114,8 @@ def digest_of(content: Any) -> str:
     return digest.hexdigest()
 
 
-def _some(texts: list[str]) -> str:
+def listed(texts: list[str]) -> str:
+    """The first names of a list, and how many more there are, for a message."""
     more = f" and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
     return ", ".join(texts[:LISTED]) + more
 

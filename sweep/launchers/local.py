@@ -23,7 +23,8 @@ from sweep.progress import Progress
 # What a worker needs before its first run. The server that workers are forked from imports it once; none of it starts
 # threads or uses a GPU.
 PRELOAD = ["configs.build", "runs.execute", "runs.plain", "dassl.engine", "sweep.launchers.worker"]
-PRELOAD += ["open_clip", "transformers", "tokenizers", "sklearn.metrics", "torchmetrics.functional.classification"]
+PRELOAD += ["open_clip", "transformers.models.bert.modeling_bert", "tokenizers"]
+PRELOAD += ["sklearn.metrics", "torchmetrics.functional.classification"]
 SECONDS_TO_END = 5
 
 

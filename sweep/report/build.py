@@ -7,26 +7,33 @@ from datetime import UTC, datetime
 from runs.results import NOT_TESTED
 from runs.run import ALL_SHOTS, Run, shots_in_words
 from sweep.report.accuracy import metric_tables
+from sweep.report.classes import class_tables
 from sweep.report.collect import Collected, Record
 from sweep.report.comparisons import published_tables, significance_tables
+from sweep.report.confusion import matrices
 from sweep.report.cost import cost_table
 from sweep.report.curves import Curve
-from sweep.report.grid import Grid
+from sweep.report.grid import REFERENCES, Grid
 from sweep.report.tables import Report, Section
 
 PACKAGES = ("python", "torch", "torchvision", "open_clip_torch", "timm", "transformers", "numpy")
 NOTES = (
-    "Accuracy, macro-F1 and expected calibration error are in percent of the test images: mean ± half of the 95 % "
-    "interval over seeds (Student's t). Methods that learn nothing give the same numbers for all seeds and shots: one "
-    "run fills all columns and has no interval. The best mean of each column is marked.",
+    "Metrics are of the test images, in percent but for the Brier score: mean ± half of the 95 % interval over seeds "
+    "(Student's t); docs/METRICS.md has their formulas. Methods that learn nothing give the same numbers for all "
+    "seeds and shots: one run fills all columns and has no interval. The best mean of each column is marked.",
     "A dash (–) is a missing value, followed by the number of missing runs. A mean is shown only if all of its runs "
     "are complete. An average over data sets is taken per seed; its mean and interval are over these averages.",
 )
 
 
-def build_report(found: Collected, curves: Iterable[tuple[Grid, list[Curve]]], title: str) -> Report:
-    """The report of the collected runs, with a section for each grid."""
-    sections = [_section(grid, found, drawn) for grid, drawn in curves]
+def build_report(
+    found: Collected,
+    curves: Iterable[tuple[Grid, list[Curve]]],
+    title: str,
+    against: Sequence[str] = REFERENCES,
+) -> Report:
+    """The report of the collected runs, with a section for each grid; all methods are compared with some."""
+    sections = [_section(grid, found, drawn, against) for grid, drawn in curves]
     records = list(found.records.values())
     missing = sum(section.missing_runs for section in sections)
     counts = f"{len(records)} complete"
@@ -44,7 +51,7 @@ def build_report(found: Collected, curves: Iterable[tuple[Grid, list[Curve]]], t
     return Report(title, facts, list(NOTES), found.problems, sections)
 
 
-def _section(grid: Grid, found: Collected, curves: list[Curve]) -> Section:
+def _section(grid: Grid, found: Collected, curves: list[Curve], against: Sequence[str]) -> Section:
     expected = grid.expected()
     missing = [run for run in expected if run not in grid.records]
     compared, why_not = published_tables(grid)
@@ -53,7 +60,8 @@ def _section(grid: Grid, found: Collected, curves: list[Curve]) -> Section:
     # The averages come first, then their comparison with the published ones.
     averages = sum(table.key.startswith("accuracy_average") for table in tables)
     tables[averages:averages] = compared
-    tables += [*significance_tables(grid), *(table for table in metrics if table.detail), cost_table(grid)]
+    details = [*(table for table in metrics if table.detail), *class_tables(grid)]
+    tables += [*significance_tables(grid, against), *details, cost_table(grid)]
     tables[0].notes += [*why_not, *_about_folds(grid)]
     facts = [
         ("runs", f"{len(expected) - len(missing)} of {len(expected)} complete"),
@@ -64,7 +72,7 @@ def _section(grid: Grid, found: Collected, curves: list[Curve]) -> Section:
         *_facts(list(grid.records.values())),
     ]
     lines = _summary(missing, set(found.untested))
-    return Section(grid.key, grid.title, facts, lines, len(missing), tables, curves, grid)
+    return Section(grid.key, grid.title, facts, lines, len(missing), tables, curves, matrices(grid), grid)
 
 
 def _about_folds(grid: Grid) -> list[str]:

@@ -14,14 +14,15 @@ from sweep.plan import PROTOCOLS
 from sweep.report.build import build_report
 from sweep.report.collect import Selection, collect
 from sweep.report.csvfiles import runs_csv, wide_csv
-from sweep.report.curves import accuracy_curves
+from sweep.report.curves import Curve, accuracy_curves
 from sweep.report.drawing import Drawing
-from sweep.report.grid import grids
+from sweep.report.grid import REFERENCES, Grid, grids
 from sweep.report.latex import latex
-from sweep.report.tables import Report
+from sweep.report.tables import Report, Section
 from sweep.report.text import markdown, terminal
 
 LISTED = 10  # problems in an error message
+MATRICES_IN_A_JOB = 20  # pictures that a process draws at a time
 FORMATS = ("md", "csv", "tex", "html", "png", "pdf")
 
 
@@ -41,6 +42,9 @@ def add_parsers(subparsers) -> None:
         add(name, type=names)
     add("--shots", type=shots)
     add("--seeds", type=numbers)
+    about = f"compare every method with this one (default: with {' and with '.join(REFERENCES)})"
+    add("--against", metavar="METHOD", help=about)
+    add("--confusion", action="store_true", help="draw confusion matrices, summed over seeds, as pictures")
     about = "turn log.txt files of CoOp-style code into result folders, marked as imported"
     add = _parser(subparsers, "import", about, import_logs)
     add("logs", type=folder, help="output folder of that code: …/<DATASET>/shots_K/<TRAINER>/<config>/seedS/log.txt")
@@ -63,13 +67,15 @@ def report(args: argparse.Namespace) -> None:
                 raise unknown_name(kind, name, known)
     if not os.path.isdir(args.output):
         raise InputError(f"output folder '{args.output}' does not exist; python -m sweep run --output makes one")
+    if args.confusion and not {"png", "html"} & {*args.formats}:
+        raise InputError("--confusion draws pictures, of which --formats names none; add png or html")
     chosen = (args.protocol, args.backbone, args.datasets, args.methods, args.shots, args.seeds)
     selection = Selection(*chosen)
     to = args.to or args.output / "report"
     # The HTML page embeds the pictures.
     pictures = {*args.formats, *(["png"] if "html" in args.formats else [])} & {"png", "pdf"}
     with _writing(to), Drawing(sorted(pictures)) as drawing:
-        found = collect(args.output, selection)
+        found = collect(args.output, selection, args.confusion)
         if not found.records:
             what = "of what was asked for " if any(chosen) else ""
             untested = f", {len(found.untested)} {NOT_TESTED}" if found.untested else ""
@@ -82,15 +88,34 @@ def report(args: argparse.Namespace) -> None:
         curves = [(grid, accuracy_curves(grid)) for grid in grids(found, selection)]
         for grid, drawn in curves:
             drawing.start(drawn, to / "curves" / grid.key)
-        made = build_report(found, curves, f"Report of {args.output.resolve().name}")
+        made = build_report(found, curves, f"Report of {args.output.resolve().name}", _references(args, curves))
+        for section in made.sections if args.confusion else ():
+            _draw_matrices(drawing, section, to / "confusion" / section.key)
         print(terminal(made))
         write_tables(made, list(found.records.values()), to, args.formats)
         drawing.finish()
         if "html" in args.formats:
             from sweep.report.html import html
 
-            _write(to / "index.html", html(made, to / "curves"))
+            _write(to / "index.html", html(made, to))
     print(f"{', '.join(args.formats)} written to '{to}'" if args.formats else "no files written")
+
+
+def _references(args: argparse.Namespace, curves: Sequence[tuple[Grid, list[Curve]]]) -> tuple[str, ...]:
+    """The methods that all others are compared with."""
+    if args.against is None:
+        return REFERENCES
+    known = {method for grid, _ in curves for method in grid.methods}
+    if args.against not in known:
+        raise unknown_name("method of --against", args.against, known)
+    return (args.against,)
+
+
+def _draw_matrices(drawing: Drawing, section: Section, to: Path) -> None:
+    from sweep.report.confusion_figures import draw_matrices
+
+    for start in range(0, len(section.matrices), MATRICES_IN_A_JOB):
+        drawing.submit(draw_matrices, section.matrices[start : start + MATRICES_IN_A_JOB], to)
 
 
 def write_tables(made: Report, records: Sequence, to: Path, formats: Sequence[str]) -> None:

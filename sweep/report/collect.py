@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dassl.errors import printable
 from runs.folder import CONFIG_FILE, MARKER, RESULTS_FILE
-from runs.results import METRICS, decode_results, read_file
+from runs.results import decode_results, read_file
+from runs.results_check import METRICS, PER_CLASS
 from runs.run import ALL_SHOTS, Run
 from sweep.plan import PROTOCOLS
 
@@ -17,6 +18,7 @@ from sweep.plan import PROTOCOLS
 SHOTS = re.compile(r"(all|0|[1-9][0-9]{0,8})shots")
 SEED = re.compile(r"seed(0|[1-9][0-9]{0,8})")
 FOLD = re.compile(r"fold([1-9][0-9]{0,8})")
+NUMBERS = (*METRICS, "brier", "auroc_low", "auroc_high")  # what a record has of each part of the classes
 Marker = os.stat_result | OSError | None  # the marker of a complete run, why it cannot be read, or None
 
 
@@ -47,7 +49,14 @@ def learns_nothing(run: Run) -> bool:
 
 @dataclass(slots=True)
 class Record:
-    """A complete run, with its metrics in percent by part of the classes ("all", or "base" and "new")."""
+    """A complete run, with its numbers by part of the classes ("all", or "base" and "new").
+
+    Attributes:
+        metrics: `NUMBERS` of each part, in percent, but for the Brier score.
+        per_class: sensitivity and specificity of each part by class, in percent.
+        confusion: the confusion matrix of each part, where it was asked for.
+        memory: the peak memory in bytes, and of what.
+    """
 
     run: Run
     folds: int  # of the cross-validation that the run belongs to; 0 without one
@@ -58,6 +67,9 @@ class Record:
     parameters: int | None = None
     environment: tuple[tuple[str, object], ...] = ()
     imported: str = ""
+    per_class: dict[str, dict[str, dict[str, float | None]]] = field(default_factory=dict)
+    confusion: dict[str, list[list[int]]] = field(default_factory=dict)
+    memory: tuple[int, str] | None = None
 
     def environment_value(self, name: str) -> object:
         return dict(self.environment).get(name)
@@ -95,8 +107,8 @@ class Collected:
         return frozenset(run.method for run in runs if learns_nothing(run))
 
 
-def collect(output: Path, selection: Selection | None = None) -> Collected:
-    """Read the selected complete runs of an output folder.
+def collect(output: Path, selection: Selection | None = None, confusion: bool = False) -> Collected:
+    """Read the selected complete runs of an output folder, with their confusion matrices where they are asked for.
 
     In one thread: decoding takes most of the time, and more threads were measured to be slower on a local disk.
     """
@@ -114,7 +126,7 @@ def collect(output: Path, selection: Selection | None = None) -> Collected:
             found.started.append(run)
             continue
         try:
-            record = _read(run, folder, marker)
+            record = _read(run, folder, marker, confusion)
         except (OSError, ValueError) as error:
             found.damaged.append(run)
             reason = error.strerror if isinstance(error, OSError) else error
@@ -183,7 +195,7 @@ def _numbered(path: str, pattern: re.Pattern, problem: Callable[[str, object], N
     return sorted((ALL_SHOTS if match[1] == "all" else int(match[1]), folder) for match, folder in matches if match)
 
 
-def _read(run: Run, folder: str, marker: os.stat_result | OSError) -> Record:
+def _read(run: Run, folder: str, marker: os.stat_result | OSError, confusion: bool) -> Record:
     """The record of a run with a marker.
 
     Raises:
@@ -216,11 +228,20 @@ def _read(run: Run, folder: str, marker: os.stat_result | OSError) -> Record:
         results.get("trainable_parameters"),
         tuple(sorted((name, value) for name, value in environment if isinstance(value, str | int | float | None))),
         (results.get("imported") or {}).get("from") or "",
+        {part: {name: tested[part].get(name) or {} for name in PER_CLASS} for part in parts} if tested else {},
+        {part: tested[part].get("confusion_matrix") or [] for part in parts} if tested and confusion else {},
+        _memory(results.get("memory") or {}),
     )
 
 
 def _numbers(metrics: dict) -> dict[str, float | None]:
-    return {name: value if (value := metrics.get(name)) is None else float(value) for name in METRICS}
+    low, high = metrics.get("auroc_interval") or (None, None)
+    values = {**metrics, "auroc_low": low, "auroc_high": high}
+    return {name: value if (value := values.get(name)) is None else float(value) for name in NUMBERS}
+
+
+def _memory(stated: dict) -> tuple[int, str] | None:
+    return (stated["peak_bytes"], stated["of"]) if {"peak_bytes", "of"} <= stated.keys() else None
 
 
 def _wall_time(seconds: dict) -> float | None:

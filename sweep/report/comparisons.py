@@ -1,6 +1,6 @@
 """Tables of paired differences between methods, and of differences to published numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sweep.report.accuracy import averaged, h_of_run
 from sweep.report.grid import REFERENCES, Grid, Metric, metric
@@ -12,7 +12,7 @@ from sweep.report.tables import DASH, Cell, Table, mean_cell, shots_label
 LEVEL = 0.05  # of significance
 
 
-def significance_tables(grid: Grid) -> list[Table]:
+def significance_tables(grid: Grid, references: Sequence[str] = REFERENCES) -> list[Table]:
     """Each method against each reference: mean difference in points and Holm-corrected p, per column."""
     columns: list[tuple[str, int, Metric]] = []
     for shots in grid.shots:
@@ -22,7 +22,7 @@ def significance_tables(grid: Grid) -> list[Table]:
         at = f", {shots_label(shots)}" if len(grid.shots) > 1 else ""
         columns += [(part + at, shots, metric(part, "accuracy")) for part in ("base", "new")]
         columns.append(("H" + at, shots, h_of_run))
-    return [_against(grid, name, columns) for name in REFERENCES if name in grid.methods and len(grid.methods) > 1]
+    return [_against(grid, name, columns) for name in references if name in grid.methods and len(grid.methods) > 1]
 
 
 def _against(grid: Grid, reference: str, columns: list[tuple[str, int, Metric]]) -> Table:

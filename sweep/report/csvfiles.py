@@ -1,14 +1,13 @@
 """The report as CSV: one file with a row per run, one with a row per method and data set and columns by shots."""
 
-import csv
-import io
 from collections.abc import Collection, Sequence
 
-from runs.results import METRICS, PARTS, harmonic
-from runs.run import ALL_SHOTS, in_order
-from sweep.report.accuracy import NAMES, averaged, h_of_averages, h_of_run
-from sweep.report.collect import Record
-from sweep.report.escape import csv_cell
+from dassl.utils.csvtext import csv_text
+from runs.results import harmonic
+from runs.results_check import PARTS
+from runs.run import ALL_SHOTS, Run, in_order
+from sweep.report.accuracy import averaged, h_of_averages, h_of_run, stated
+from sweep.report.collect import NUMBERS, Record
 from sweep.report.grid import Grid, metric
 from sweep.report.published import one_new_class, published
 from sweep.report.stats import Value
@@ -20,17 +19,23 @@ ENVIRONMENT = ("device", "torch", "git_commit", "git_changed_files")
 
 def runs_csv(records: Sequence[Record]) -> str:
     """One row per complete run, with all digits."""
-    names = [f"{part}_{name}" for part in PARTS for name in METRICS]
-    header = [*RUN, "variant", *names, "H", "seconds", "trainable_parameters", *ENVIRONMENT, "imported_from"]
+    names = [f"{part}_{name}" for part in PARTS for name in NUMBERS]
+    about = ["seconds", "trainable_parameters", "peak_memory_bytes", "peak_memory_of", *ENVIRONMENT, "imported_from"]
+    header = [*RUN, "variant", *names, "H", *about]
     rows = []
-    for record in sorted(records, key=lambda record: (record.run, record.variant)):
-        metrics = [record.metrics.get(part, {}).get(name) for part in PARTS for name in METRICS]
+    for record in sorted(records, key=lambda record: (_name(record.run), record.variant)):
+        metrics = [record.metrics.get(part, {}).get(name) for part in PARTS for name in NUMBERS]
         h = harmonic(*(record.metrics[p]["accuracy"] for p in ("base", "new"))) if "base" in record.metrics else None
         environment = dict(record.environment)
-        about = [record.seconds, record.parameters, *(environment.get(name) for name in ENVIRONMENT), record.imported]
-        name = record.run.as_dict()
-        rows.append([*(name.get(key, "") for key in RUN), record.variant, *metrics, h, *about])
-    return _csv(header, rows)
+        memory = record.memory or (None, None)
+        values = [record.seconds, record.parameters, *memory, *(environment.get(name) for name in ENVIRONMENT)]
+        *name, fold = _name(record.run)
+        rows.append([*name, fold or "", record.variant, *metrics, h, *values, record.imported])
+    return csv_text(header, rows)
+
+
+def _name(run: Run) -> tuple:
+    return tuple(getattr(run, key) for key in RUN)
 
 
 def wide_csv(report: Report) -> str:
@@ -50,12 +55,12 @@ def wide_csv(report: Report) -> str:
             beside.setdefault((grid.protocol, grid.backbone), set()).update(grid.methods)
     for (protocol, backbone), methods in beside.items():
         rows += _published_rows(protocol, backbone, methods, shots)
-    return _csv(header, rows)
+    return csv_text(header, rows)
 
 
 def _wide_rows(grid: Grid, shots: Sequence[int]) -> list[list]:
     parts = ("all",) if grid.protocol == "few_shot" else ("base", "new")
-    kinds = [(name, part, metric(part, name)) for name in NAMES for part in parts]
+    kinds = [(name, part, metric(part, name)) for name in stated(grid) for part in parts]
     kinds += [("accuracy", "H", h_of_run)] if grid.protocol == "base2new" else []
     rows = []
 
@@ -102,11 +107,3 @@ def _published_rows(protocol: str, backbone: str, methods: Collection[str], shot
                     if entry.get(part) is not None:
                         add(entry, part, f"average{which}", {16: entry[part]})
     return [row for row in rows if row[6] in methods]
-
-
-def _csv(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(map(csv_cell, row) for row in rows)
-    return file.getvalue()

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import forkserver
 from pathlib import Path
@@ -29,6 +29,7 @@ class Drawing:
     def __init__(self, formats: Sequence[str]):
         self._formats = formats
         self._under_way: list[tuple[list[Future], Path, str]] = []
+        self._submitted: list[Future] = []
         if formats:
             use_own_folder()
         chosen = context(PRELOAD)
@@ -60,6 +61,10 @@ class Drawing:
         self._under_way.append((jobs, to, " ".join([_digest(curves), *self._formats])))
         return len(curves)
 
+    def submit(self, draw: Callable, *args: object) -> None:
+        """Begin to draw something else, whether or not it has changed."""
+        self._submitted.append(self._pool.submit(draw, *args))
+
     def finish(self) -> None:
         """Wait until everything is drawn, and note for the next report what was drawn."""
         for jobs, to, note in self._under_way:
@@ -68,6 +73,9 @@ class Drawing:
             with atomic_path(to / DRAWN) as temporary:
                 temporary.write_text(note)
         self._under_way.clear()
+        for job in self._submitted:
+            job.result()
+        self._submitted.clear()
 
 
 def _leave_ctrl_c_to_the_report() -> None:

@@ -3,57 +3,19 @@
 Control characters, line ends among them, and marks of the direction of writing become visible escapes in all formats.
 """
 
-import hashlib
-import re
+from dassl.utils.csvtext import csv_cell, file_name, one_line
+from dassl.utils.markdown import markdown
 
-from dassl.errors import printable
+__all__ = ["csv_cell", "file_name", "latex", "markdown", "one_line"]
 
-_LATEX = {
+_LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "[": "{[}", "*": "{*}",  # after \\ they would be its arguments
     "±": r"$\pm$", "–": "--", "λ": r"$\lambda$", "·": r"$\cdot$", "…": r"\dots{}",
-}  # fmt: skip
-_MARKDOWN = {**{character: f"\\{character}" for character in "\\`|_*[~"}, "<": "&lt;", "&": "&amp;"}
-# A spreadsheet takes text with these at its beginning for a formula; the last four are wide forms of the first.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_LONGEST = 100  # characters of a file's name
-
-
-def one_line(text: object) -> str:
-    """Text that stays on one line of a terminal or a page."""
-    return printable(str(text), keep="")
+})  # fmt: skip
 
 
 def latex(text: str) -> str:
     """Text for LaTeX."""
-    return "".join(_LATEX.get(character, character) for character in one_line(text))
-
-
-def markdown(text: str) -> str:
-    """Text for Markdown, also in a table."""
-    return "".join(_MARKDOWN.get(character, character) for character in one_line(text))
-
-
-def csv_cell(value: object) -> object:
-    """A cell of a CSV file. Text that a spreadsheet would take for a formula gets an apostrophe; numbers stay."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip(" ").startswith(_FORMULA) and not _is_number(value):
-        return "'" + one_line(value)
-    return one_line(value)
-
-
-def file_name(text: str) -> str:
-    """A name that is safe for a file, in a link and as a label: other characters become "_", and a digest is added."""
-    kept = re.sub(r"^\.|[^A-Za-z0-9_.+-]", "_", text)[:_LONGEST]
-    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
-    return kept if kept == text else f"{kept}_{digest}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return one_line(text).translate(_LATEX)

@@ -1,8 +1,8 @@
 """The runs of one section of a report as a grid of methods x data sets x shots x seeds, with missing runs counted."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 
 from runs.run import Run, in_order
 from sweep.report.collect import Collected, Record, Selection, learns_nothing
@@ -14,8 +14,9 @@ PROTOCOL_NAMES = {"few_shot": "Few-shot", "base2new": "Base-to-new"}
 REFERENCES = ("CoOp", "BiomedDPT")  # the methods that all others are compared with
 
 
+@cache
 def metric(part: str, name: str) -> Metric:
-    """A function that reads one metric of one part of the classes from a record."""
+    """A function that reads one metric of one part of the classes from a record; the same one each time."""
     return lambda record: record.metrics[part][name]
 
 
@@ -47,6 +48,7 @@ class Grid:
     seeds: tuple[int, ...]
     untrained: frozenset[str]
     records: dict[Run, Record]
+    _values: dict[tuple, list[float | None]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -79,13 +81,34 @@ class Grid:
             for shots in self.shots
         }
 
+    @cached_property
+    def _missing(self) -> dict[tuple[str, str, int], int]:
+        return {cell: sum(folds.count(None) for folds in found) for cell, found in self._cells.items()}
+
     def values(self, method: str, dataset: str, shots: int, pick: Metric) -> list[float | None]:
         """One value per seed; None where a run or its value is missing."""
-        return [mean(_picked(folds, pick)) for folds in self._cells[method, dataset, shots]]
+        key = (method, dataset, shots, pick)
+        if key not in self._values:  # tables, averages and tests read the same values
+            cell = self._cells[method, dataset, shots]
+            if self.folds:
+                self._values[key] = [mean(_picked(folds, pick)) for folds in cell]
+            else:
+                self._values[key] = [None if record is None else pick(record) for (record,) in cell]
+        return self._values[key]
 
     def missing(self, method: str, datasets: Sequence[str], shots: int) -> int:
         """The number of missing runs."""
-        return sum(folds.count(None) for dataset in datasets for folds in self._cells[method, dataset, shots])
+        return sum(self._missing[method, dataset, shots] for dataset in datasets)
+
+    def complete(self, method: str, dataset: str, shots: int) -> list[Record]:
+        """The records of a cell, by seed and fold; none if a run is missing."""
+        records = [record for folds in self._cells[method, dataset, shots] for record in folds]
+        return [] if None in records else records
+
+    def found(self, dataset: str, shots: int) -> list[Record]:
+        """The records of a data set, of all methods."""
+        cells = (self._cells[method, dataset, shots] for method in self.methods)
+        return [record for cell in cells for folds in cell for record in folds if record is not None]
 
     def cell(self, method: str, dataset: str, shots: int, pick: Metric) -> Value:
         """Mean over seeds; for one seed of a cross-validation with the standard deviation over its folds."""

@@ -11,8 +11,8 @@ from sweep.report.figures import HEIGHT, WIDTH
 from sweep.report.tables import Report
 
 
-def html(report: Report, curves: Path) -> str:
-    """The page, with the PNG files below `curves` embedded."""
+def html(report: Report, folder: Path) -> str:
+    """The page, with the PNG files of the report's folder embedded."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -21,8 +21,8 @@ def html(report: Report, curves: Path) -> str:
         lstrip_blocks=True,
     )
 
-    def picture(section: str, name: str) -> str:
-        return base64.b64encode((curves / section / f"{name}.png").read_bytes()).decode()
+    def picture(kind: str, section: str, name: str) -> str:
+        return base64.b64encode((folder / kind / section / f"{name}.png").read_bytes()).decode()
 
     environment.filters["file_name"] = file_name
     template = environment.get_template("page.html.j2")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dassl.errors import InputError
 from runs.folder import MARKER, is_complete
-from runs.results import check_results, read_file, read_results, write_results
+from runs.results import read_file, read_results, write_results
+from runs.results_check import check_results
 from runs.run import Run
 from sweep.plan import run_for
 

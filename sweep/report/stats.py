@@ -22,11 +22,6 @@ class Value:
     missing: int = 0
     deviation: float | None = None
 
-    @property
-    def shown(self) -> float | None:
-        """The mean as printed, so that means which look equal rank equally."""
-        return None if self.mean is None else round(self.mean, 2)
-
 
 @lru_cache
 def _student(degrees: int) -> float:
@@ -43,19 +38,19 @@ def interval(values: Sequence[float]) -> float:
 
 def _deviation(values: Sequence[float]) -> float:
     center = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - center) ** 2 for value in values) / (len(values) - 1))
+    return math.sqrt(math.fsum([(value - center) ** 2 for value in values]) / (len(values) - 1))
 
 
 def mean(values: Sequence[float | None]) -> float | None:
     """The mean; None if a value is missing."""
     if len(values) == 1:
         return values[0]
-    return None if any(value is None for value in values) else math.fsum(values) / len(values)
+    return None if None in values else math.fsum(values) / len(values)
 
 
 def over_seeds(values: Sequence[float | None], missing: int = 0) -> Value:
     """Mean and interval of one value per seed; there is none if a value is missing."""
-    if not values or missing or any(value is None for value in values):
+    if not values or missing or None in values:
         return Value(missing=missing)
     return Value(math.fsum(values) / len(values), interval(values) if len(values) > 1 else None)
 
@@ -65,7 +60,7 @@ def over_folds(values: Sequence[float | None], missing: int = 0) -> Value:
 
     Folds share training images and are not independent, so their deviation gives no interval.
     """
-    if missing or any(value is None for value in values):
+    if missing or None in values:
         return Value(missing=missing)
     return Value(mean(values), deviation=_deviation(values))
 

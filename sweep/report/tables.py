@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from runs.run import ALL_SHOTS
+from sweep.report.confusion import Matrix
 from sweep.report.curves import Curve
 from sweep.report.grid import Grid
 from sweep.report.stats import Value
@@ -60,6 +61,7 @@ class Section:
     missing_runs: int
     tables: list[Table]
     curves: list[Curve]
+    matrices: list[Matrix]
     grid: Grid
 
 
@@ -72,13 +74,13 @@ class Report:
     sections: list[Section]
 
 
-def mean_cell(value: Value) -> Cell:
+def mean_cell(value: Value, digits: int = 2) -> Cell:
     """ "mean ± interval", "mean (SD deviation)", the mean alone for one seed, or a dash with the missing runs."""
     if value.mean is None:
         return Cell(DASH, missing=value.missing)
-    text = f"{value.mean:.2f}" + (f" ± {value.half:.2f}" if value.half is not None else "")
-    text += f" (SD {value.deviation:.2f})" if value.deviation is not None else ""
-    return Cell(text, value.shown)
+    text = f"{value.mean:.{digits}f}" + (f" ± {value.half:.{digits}f}" if value.half is not None else "")
+    text += f" (SD {value.deviation:.{digits}f})" if value.deviation is not None else ""
+    return Cell(text, round(value.mean, digits))  # means that look equal rank equally
 
 
 def mark_best(rows: Sequence[tuple[str, list[Cell]]], largest: bool = True) -> None:

@@ -39,6 +39,7 @@ def markdown(report: Report) -> str:
             parts.append("Missing:\n\n" + "\n".join(f"- {escaped(line)}" for line in section.missing))
         parts += [_markdown_table(table) for table in section.tables if table.rows]
         parts += [f"![{escaped(curve.title)}](curves/{section.key}/{curve.name}.png)" for curve in section.curves]
+        parts += [f"![{escaped(m.alt)}](confusion/{section.key}/{m.path}.png)" for m in section.matrices]
     return "\n\n".join(parts) + "\n"
 
 

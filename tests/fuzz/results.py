@@ -10,9 +10,13 @@ from tests.fuzz.verdict import ACCEPT, EITHER, REFUSE, Case, Outcome
 from tests.fuzz.yamls import VALUES
 
 METRICS = {"total": 80, "correct": 49, "accuracy": 61.25, "macro_f1": 60.5, "auroc": 75.5, "ece": 5.5}
+OF_CLASSES = {
+    "auroc_interval": [70.5, 80.5], "brier": 0.5, "sensitivity": {"normal scan": 61.25, "mass": None},
+    "specificity": {"normal scan": None, "mass": 99.5}, "confusion_matrix": [[49, 31], [0, 0]],
+}  # fmt: skip
 RESULTS = {
     "protocol": "few_shot", "dataset": "busi", "backbone": "Tiny", "method": "CoOp", "shots": 16, "seed": 3,
-    "variant": "clean", "metrics": {"all": {**METRICS, "per_class_accuracy": {"normal scan": 61.25}}},
+    "variant": "clean", "metrics": {"all": {**METRICS, **OF_CLASSES}},
     "trainable_parameters": 512, "settings_digest": "0123456789abcdef",
     "split": {"origin": "official", "digest": "0123456789ab"},
     "prompts": {"file": "busi.json", "digest": "0123456789ab"},
@@ -45,6 +49,10 @@ HARMFUL: list[Change] = [
     *((("metrics",), value) for value in (None, [], {}, 5, "all", {"all": None}, {"all": []}, {"base": METRICS})),
     (("metrics", "all", "macro_f1"), "high"),
     (("metrics", "all", "ece"), -5),
+    (("metrics", "all", "brier"), 2.5),
+    (("metrics", "all", "auroc_interval"), [80.0, 70.0]),
+    (("metrics", "all", "confusion_matrix"), [[1, 2]]),
+    (("metrics", "all", "specificity"), [99.5]),
     (("method",), "BiomedDPT"),
     (("method",), None),
     (("method",), ["CoOp"]),

@@ -101,6 +101,10 @@ class DatasetBase:
             "protocol needs; override `test_of`, or use the few-shot protocol"
         )
 
+    def patients_of(self, items: list[Datum]) -> list[str] | None:
+        """Return the patient of each image; None where the data set does not know them."""
+        return None
+
     @classmethod
     def image_reader(cls, cfg: CfgNode) -> Callable[[str], Image.Image]:
         """Return the function that reads an image file as RGB; its `repr` names everything that changes the pixels."""
