@@ -7,18 +7,16 @@ from dataclasses import replace
 from sweep.report.collect import Collected
 
 
-def set_apart(found: Collected) -> None:
+def set_apart(found: Collected) -> list[str]:
     """Give runs another variant that were made with other sentences than most runs on their data set.
 
-    Methods that read no prompt file stay where they are. A line of `found.problems` names each group.
+    Methods that read no prompt file stay where they are. Returns a line about each group.
     """
     counts: dict[tuple[str, str], Counter[str]] = {}
     for (variant, run), record in found.records.items():
         if record.sentences:
             counts.setdefault((variant, run.dataset), Counter())[record.sentences] += 1
     main = {group: of_group.most_common(1)[0][0] for group, of_group in counts.items() if len(of_group) > 1}
-    if not main:
-        return
     moved: Counter[tuple[str, str]] = Counter()
     for (variant, run), record in list(found.records.items()):
         if record.sentences and record.sentences != main.get((variant, run.dataset), record.sentences):
@@ -26,5 +24,7 @@ def set_apart(found: Collected) -> None:
             del found.records[variant, run]
             found.records[apart, run] = replace(record, variant=apart)
             moved[run.dataset, apart] += 1
-    for (dataset, apart), count in sorted(moved.items()):
-        found.problems.append(f"{dataset}: {count} runs were made with other sentences; they stand apart as '{apart}'")
+    return [
+        f"{dataset}: {count} runs were made with other sentences than the rest; they stand apart as '{apart}'"
+        for (dataset, apart), count in sorted(moved.items())
+    ]
