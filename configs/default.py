@@ -13,7 +13,12 @@ from dassl.config import declare, get_cfg_default
 from dassl.config.schema import Settings, declarations, setting
 from dassl.engine import TRAINER_REGISTRY
 from dassl.errors import shown
+from prompts import template_problem
 from trainers.precision import NAMES as PRECISIONS
+
+
+def _template_problem(template: str) -> str:
+    return template_problem(template) if template else ""
 
 
 class Root(Settings):
@@ -36,7 +41,10 @@ class Dataset(Settings):
     SUBSAMPLE_CLASSES: str = setting("all", "classes of the training", choices=("all", "base", "new"))
     FOLDER: str = setting("", "folder of the data set in DATASET.ROOT, for the data set Folder", is_path=True)
     CLASSES: tuple[str, ...] = setting((), "class names in label order, for the data set Folder; () for its folders")
-    PROMPTS: str = setting("", "prompt file, for the data set Folder; '' for none", is_path=True)
+    PROMPTS: str = setting("", "prompt file; '' for the data set's own, of which Folder has none", is_path=True)
+    TEMPLATE: str = setting(
+        "", "clinical template instead of the prompt file's; '' for that one", check=_template_problem
+    )
     DUPLICATES: str = setting(
         "warn", "images of equal content in training and test", choices=("warn", "error", "allow")
     )

@@ -48,6 +48,7 @@ GENERAL: Keys = {
     **dict.fromkeys(("INPUT.INTERPOLATION", "INPUT.TRANSFORMS", "INPUT.NO_TRANSFORM")),
     **dict.fromkeys(("INPUT.DEPTH", "INPUT.FRAMES", "INPUT.ORIENTATION", "INPUT.MAX_PIXELS")),
     **dict.fromkeys(("DATASET.DUPLICATES", "DATASET.GROUP", "DATASET.FOLDS")),
+    **dict.fromkeys(("DATASET.PROMPTS", "DATASET.TEMPLATE")),
     "DATASET.FOLD": FOLDS,
     "INPUT.RRCROP_SCALE": _one_of("INPUT.TRANSFORMS", "random_resized_crop"),
     "INPUT.CROP_PADDING": _one_of("INPUT.TRANSFORMS", "random_crop"),
@@ -60,7 +61,6 @@ GENERAL: Keys = {
     "INPUT.GB_K": BLUR,
     "DATASET.FOLDER": FOLDER,
     "DATASET.CLASSES": FOLDER,
-    "DATASET.PROMPTS": FOLDER,
 }
 # Read by methods that learn something, and by those of them that take training steps.
 LEARNING: Keys = dict.fromkeys(("OPTIM.MAX_EPOCH", "RESUME", "TEST.FINAL_MODEL", "TEST.NO_TEST"))
@@ -85,7 +85,6 @@ OPTIMIZATION: Keys = {
 OF_OTHER_DATASETS = (
     "DATASET.FOLDER",
     "DATASET.CLASSES",
-    "DATASET.PROMPTS",
     "DATASET.SOURCE_DOMAINS",
     "DATASET.TARGET_DOMAINS",
     "DATASET.NUM_LABELED",

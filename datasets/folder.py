@@ -49,6 +49,7 @@ class FolderDataset(DatasetBase):
     def __init__(self, cfg: CfgNode):
         self.dataset_dir = data_root(cfg) / self.folder
         self.image_dir = self.dataset_dir / self.folder
+        self.prompts = cfg.DATASET.PROMPTS or self.prompts
         self.prepare(cfg)
         self.source = Source(self.dataset_dir, cfg.DATASET, self.own)
         self.image_dir = self.source.image_dir
@@ -212,7 +213,7 @@ class Folder(FolderDataset):
             raise InputError(f"DATASET.FOLDER is {shown(folder)}; it must be the name of a folder in the data root")
         if len({name.replace("_", " ") for name in classes}) < len(classes):
             raise InputError(f"DATASET.CLASSES is {list(classes)}; names must differ in more than _ for a space")
-        self.folder, self.prompts, self.classes = folder, cfg.DATASET.PROMPTS, classes
+        self.folder, self.classes = folder, classes
         super().__init__(cfg)
 
     @classmethod

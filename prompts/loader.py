@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dassl.errors import InputError, shown, unknown_name
 from prompts.text import check_text, template_problem
@@ -21,11 +22,19 @@ class Prompts:
         source: the file they were read from.
         template: a sentence with one {} for the class name.
         classes: class name -> sentences that describe the appearance of the class.
+        version: of the sentences; 1 where the file does not say.
+        names: class name -> further words that name the class in a sentence, for the check of sentences.
+        keywords: class name -> words that belong to this class alone, for the check of sentences.
+        graded: the classes are degrees of one thing, so that every sentence must name its class.
     """
 
     source: Path
     template: str
     classes: dict[str, list[str]]
+    version: int = 1
+    names: dict[str, list[str]] = field(default_factory=dict)
+    keywords: dict[str, list[str]] = field(default_factory=dict)
+    graded: bool = False
 
     def digest(self) -> str:
         """A short name of the content: two files with the same template and sentences have the same digest."""
@@ -71,11 +80,12 @@ def available_prompts() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
-def load_prompts(name: str) -> Prompts:
+def load_prompts(name: str, template: str = "") -> Prompts:
     """Read the prompts of a data set.
 
     Args:
         name: the name of a data set, such as "btmri", or of a .json file: a path, or the name of one in prompts/.
+        template: a template that takes the place of the file's.
 
     Raises:
         InputError: the name is unknown, or the file cannot be read or does not hold a template and sentences.
@@ -91,8 +101,8 @@ def load_prompts(name: str) -> Prompts:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeated_keys)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"prompt file '{path}' cannot be read as JSON: {error}") from error
-    template, classes = _template_and_classes(content, path)
-    return Prompts(path, template, classes)
+    own, classes = _template_and_classes(content, path)
+    return Prompts(path, template or own, classes, **_for_the_check(content, path, classes))
 
 
 def _without_repeated_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -120,3 +130,22 @@ def _template_and_classes(content: object, path: Path) -> tuple[str, dict[str, l
         for text in (name, *sentences):
             check_text(text, f"prompt file '{path}': {shown(text)} of class {shown(name)}")
     return template, classes
+
+
+def _for_the_check(content: dict, path: Path, classes: dict[str, list[str]]) -> dict[str, Any]:
+    """The optional entries of a prompt file: its version, and what the check of sentences reads."""
+    found: dict[str, Any] = {}
+    for key, kind in (("version", int), ("graded", bool), ("names", dict), ("keywords", dict)):
+        if key not in content:
+            continue
+        value = content[key]
+        if type(value) is not kind or (key == "version" and value < 1):
+            raise InputError(f"prompt file '{path}': '{key}' is {shown(value)}; it must be of type {kind.__name__}")
+        found[key] = value
+    for key in ("names", "keywords"):
+        for name, words in found.get(key, {}).items():
+            if name not in classes:
+                raise unknown_name(f"class in '{key}' of prompt file '{path}'", name, classes)
+            if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
+                raise InputError(f"prompt file '{path}': '{key}' of class {shown(name)} must be a list of words")
+    return found

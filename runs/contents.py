@@ -43,7 +43,7 @@ class Contents:
         name = self._cfg.DATASET.PROMPTS or getattr(self._class, "prompts", "")
         if not name:
             return None
-        prompts = load_prompts(name)
+        prompts = load_prompts(name, self._cfg.DATASET.TEMPLATE)
         return prompts.source, prompts.digest()
 
     def refuse_other(self, results: dict, folder: str | Path) -> None:

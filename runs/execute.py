@@ -202,7 +202,7 @@ def finish(job: Job, trainer: Any, runs_in_stack: int) -> None:
         "settings_digest": job.settings.digest,
         "split": split and split.about(),
         "images": trainer.image_notes,
-        "prompts": prompts and {"file": prompts.source.name, "digest": prompts.digest()},
+        "prompts": prompts and {"file": prompts.source.name, "version": prompts.version, "digest": prompts.digest()},
         "loss_per_epoch": _epoch_means(trainer.history.get("train/loss", []), trainer.max_epoch),
         "seconds": {**{name: round(took, 2) for name, took in seconds.items()}, "runs_in_stack": runs_in_stack},
         "memory": peak_memory(trainer.device),

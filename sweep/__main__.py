@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dassl.errors import exit_code
 from dassl.utils import atomic_path
-from sweep import run_command
+from sweep import ablation, run_command
 from sweep.arguments import add_grid, grids_and_options
 from sweep.plan import Axes
 from sweep.report import cli
@@ -23,6 +23,11 @@ def build_parser() -> tuple[argparse.ArgumentParser, argparse.Action]:
     add_grid(run)
     run_command.add_arguments(run)
     run.set_defaults(work=run_sweep)
+    ablate = commands.add_parser("ablate", help="the same runs with several variants of the settings, side by side")
+    ablate.add_argument("plan", type=Path, metavar="PLAN.yaml", help="arguments of run, and the variants")
+    add_grid(ablate)
+    run_command.add_arguments(ablate)
+    ablate.set_defaults(work=run_ablation)
     table = commands.add_parser("table", help="only print the tables")
     add_grid(table)
     table.set_defaults(work=tables)
@@ -49,6 +54,18 @@ def run_sweep(args: argparse.Namespace) -> int:
     """Run what is missing and print the tables; returns 1 if runs failed."""
     grids, options = grids_and_options(args)
     return run_command.run(args, grids, options, lambda: print_tables(grids, options.output))
+
+
+def run_ablation(args: argparse.Namespace) -> int:
+    """Run the variants of a plan and print their table; returns 1 if runs failed."""
+    plan = ablation.read_plan(args.plan)
+    ablate = build_parser()[1].choices["ablate"]
+    given = ablate.parse_intermixed_args([str(args.plan), *plan.arguments])
+    usual = ablate.parse_intermixed_args([str(args.plan)])
+    for name in ablation.ARGUMENTS:  # the command line wins over the plan
+        if getattr(args, name) == getattr(usual, name):
+            setattr(args, name, getattr(given, name))
+    return ablation.run(args, plan)
 
 
 def tables(args: argparse.Namespace) -> None:

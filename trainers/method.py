@@ -210,7 +210,7 @@ class Method(nn.Module):
                 f"{type(self).__name__} needs a clinical template and sentences for each class, and the data set names "
                 "no prompt file: write one like prompts/btmri.json and set DATASET.PROMPTS"
             )
-        self.prompts_read = self.prompts_read or load_prompts(self.setup.prompts)
+        self.prompts_read = self.prompts_read or load_prompts(self.setup.prompts, self.setup.template)
         return self.prompts_read
 
     @property

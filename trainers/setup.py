@@ -27,6 +27,7 @@ class Setup:
         classnames: names of the C classes, in label order.
         labels: labels (N,) of the training images.
         prompts: name or path of the file with a clinical template and sentences per class, or its content; "" for none.
+        template: takes the place of the template in that file.
         shots: training images per class; -1 for all.
         epochs: passes over the training images that the configuration asks for.
         steps_per_epoch: training steps in one of them.
@@ -39,6 +40,7 @@ class Setup:
     classnames: list[str]
     labels: Tensor
     prompts: str | Prompts = ""
+    template: str = ""
     shots: int = 1
     epochs: int = 1
     steps_per_epoch: int = 1

@@ -97,6 +97,7 @@ class Tuner(SavingTrainer):
             classnames=dataset.classnames,
             labels=torch.tensor([item.label for item in images.data_source], dtype=torch.long),
             prompts=dataset.prompts,
+            template=self.cfg.DATASET.TEMPLATE,
             shots=self.cfg.DATASET.NUM_SHOTS,
             epochs=self.cfg.OPTIM.MAX_EPOCH,
             steps_per_epoch=len(self.train_loader_x) or 1,  # without training images there are only tests

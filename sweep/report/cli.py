@@ -18,6 +18,7 @@ from sweep.report.curves import Curve, accuracy_curves
 from sweep.report.drawing import Drawing
 from sweep.report.grid import REFERENCES, Grid, grids
 from sweep.report.latex import latex
+from sweep.report.sentences import set_apart
 from sweep.report.tables import Report, Section
 from sweep.report.text import markdown, terminal
 
@@ -76,6 +77,7 @@ def report(args: argparse.Namespace) -> None:
     pictures = {*args.formats, *(["png"] if "html" in args.formats else [])} & {"png", "pdf"}
     with _writing(to), Drawing(sorted(pictures)) as drawing:
         found = collect(args.output, selection, args.confusion)
+        apart = set_apart(found)
         if not found.records:
             what = "of what was asked for " if any(chosen) else ""
             untested = f", {len(found.untested)} {NOT_TESTED}" if found.untested else ""
@@ -89,6 +91,9 @@ def report(args: argparse.Namespace) -> None:
         for grid, drawn in curves:
             drawing.start(drawn, to / "curves" / grid.key)
         made = build_report(found, curves, f"Report of {args.output.resolve().name}", _references(args, curves))
+        made.notes += apart
+        for line in apart:
+            print(f"note: {line}")
         for section in made.sections if args.confusion else ():
             _draw_matrices(drawing, section, to / "confusion" / section.key)
         print(terminal(made))

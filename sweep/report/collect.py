@@ -56,6 +56,7 @@ class Record:
         per_class: sensitivity and specificity of each part by class, in percent.
         confusion: the confusion matrix of each part, where it was asked for.
         memory: the peak memory in bytes, and of what.
+        sentences: the digest of the prompt file that was read; "" for none.
     """
 
     run: Run
@@ -70,6 +71,7 @@ class Record:
     per_class: dict[str, dict[str, dict[str, float | None]]] = field(default_factory=dict)
     confusion: dict[str, list[list[int]]] = field(default_factory=dict)
     memory: tuple[int, str] | None = None
+    sentences: str = ""
 
     def environment_value(self, name: str) -> object:
         return dict(self.environment).get(name)
@@ -231,6 +233,7 @@ def _read(run: Run, folder: str, marker: os.stat_result | OSError, confusion: bo
         {part: {name: tested[part].get(name) or {} for name in PER_CLASS} for part in parts} if tested else {},
         {part: tested[part].get("confusion_matrix") or [] for part in parts} if tested and confusion else {},
         _memory(results.get("memory") or {}),
+        (results.get("prompts") or {}).get("digest") or "",
     )
 
 

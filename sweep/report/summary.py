@@ -28,7 +28,7 @@ def summary(grids: Sequence[Axes], output: Path) -> str:
 
 
 def _tables(axes: Axes, output: Path) -> list[str]:
-    grid, lines = _grid(axes, output)
+    grid, lines = grid_of(axes, output)
     texts = [f"{line}\n" for line in lines]
     folds = f" of the means over {axes.folds} folds" if axes.folds else ""
     spread = "mean ± 95 % interval over seeds" + folds
@@ -45,7 +45,7 @@ def _tables(axes: Axes, output: Path) -> list[str]:
     return texts
 
 
-def _grid(axes: Axes, output: Path) -> tuple[Grid, list[str]]:
+def grid_of(axes: Axes, output: Path) -> tuple[Grid, list[str]]:
     """The runs of a grid, whatever their variant, and lines about those without a result."""
     names = (axes.datasets, axes.methods, axes.shots, axes.seeds)
     datasets, methods, shots, seeds = (tuple(dict.fromkeys(values)) for values in names)
