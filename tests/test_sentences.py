@@ -13,10 +13,12 @@ from biomed_dpt.__main__ import main
 from biomed_dpt.sentences.check import check, confusions
 from biomed_dpt.sentences.drafting import Brief, draft, read_brief, sentences_of, why_refused
 from biomed_dpt.sentences.measures import effective_rank, nearest_classes, separability, word_features
+from configs import paper_datasets
 from dassl.errors import InputError
 from prompts import Prompts, available_prompts, load_prompts
 from prompts.rules import holds, near_duplicates, negations, words_of
 
+PROJECT = Path(__file__).resolve().parent.parent
 LONG = "Ultrasound of a {} that shows a {} structure in the upper left part"
 
 
@@ -89,6 +91,20 @@ def test_every_sentence_of_a_degree_names_it():
 def test_confusions_name_the_sentences():
     features = [np.array([[1, 0], [1, 0], [0.6, 0.8]]), np.array([[0, 1], [0, 1.0]])]
     assert confusions(prompts_of({"a": ["1", "2", "3"], "b": ["1", "2"]}), features) == ["a, taken for b: sentence 3"]
+
+
+@pytest.mark.parametrize("name", paper_datasets())
+def test_the_sentences_of_the_project_keep_the_rules(name):
+    """Also against their first version: better told apart without the class names, and hardly less diverse."""
+    found, prompts = check(load_prompts(name)), load_prompts(name)
+    assert found.faults == found.advice == []
+    assert {len(of_class) for of_class in prompts.classes.values()} == {50}
+    assert prompts.version == 2
+    assert found.named >= 0.95
+    assert found.separability >= 0.97
+    earlier = load_prompts(str(PROJECT / "ablations" / "prompts_v1" / f"{name}.json")).classes
+    assert found.without_names >= separability(word_features(earlier, list(earlier)))
+    assert found.rank >= 0.9 * np.mean([effective_rank(of_class) for of_class in word_features(earlier)])
 
 
 @pytest.mark.parametrize("name", available_prompts())
