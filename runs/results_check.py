@@ -18,8 +18,6 @@ _NUMBERS = {int, float}
 def check_results(results: dict) -> None:
     """Refuse results that have a missing key, a wrong type or an impossible number.
 
-    Confusion matrices are checked by `check_matrices`, where they are read.
-
     Raises:
         ValueError: with the key and the reason.
     """
@@ -31,17 +29,6 @@ def check_results(results: dict) -> None:
             raise ValueError(f"'{name}' is missing")
     if results.get("fold") and results["fold"] > results.get("folds", 0):
         raise ValueError(f"fold is {results['fold']} of {results.get('folds', 0)}")
-
-
-def check_matrices(results: dict) -> None:
-    """Refuse checked results in which a confusion matrix is no square of counts.
-
-    Raises:
-        ValueError: with the reason.
-    """
-    for part in results["metrics"].values():
-        if isinstance(part, dict) and (counts := part.get("confusion_matrix")) is not None:
-            _matrix("confusion_matrix", counts)
 
 
 def _is(kind: type, what: str) -> Callable[[str, Any], None]:
@@ -99,6 +86,8 @@ def _metrics(name: str, parts: Any) -> None:
                 for value in of_classes.values():
                     if value is not None and not (type(value) is float and 0 <= value <= 100):
                         _percentage(metric, value)
+        if (counts := values.get("confusion_matrix")) is not None:
+            _matrix("confusion_matrix", counts)
 
 
 def _number(name: str, value: Any, most: float) -> None:
@@ -132,12 +121,9 @@ def _losses(name: str, values: Any) -> None:
         raise ValueError(f"{name}: it holds something else than numbers")
 
 
-_count = _integer(0)
-
-
 def _memory(name: str, values: Any) -> None:
     _object(name, values)
-    _count(f"{name}: peak_bytes", values.get("peak_bytes", 0))
+    _integer(0)(f"{name}: peak_bytes", values.get("peak_bytes", 0))
     if values.get("of", "process") not in ("process", "GPU"):
         raise ValueError(f"{name}: {shown(values['of'])} has no memory")
 

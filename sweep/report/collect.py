@@ -10,7 +10,7 @@ from pathlib import Path
 from dassl.errors import printable
 from runs.folder import CONFIG_FILE, MARKER, RESULTS_FILE
 from runs.results import decode_results, read_file
-from runs.results_check import METRICS, PER_CLASS, check_matrices
+from runs.results_check import METRICS, PER_CLASS
 from runs.run import ALL_SHOTS, Run
 from sweep.plan import PROTOCOLS
 
@@ -208,8 +208,6 @@ def _read(run: Run, folder: str, marker: os.stat_result | OSError, confusion: bo
     if not stat.S_ISREG(marker.st_mode):
         raise ValueError(f"{MARKER} is no file")
     results = decode_results(read_file(f"{folder}/{RESULTS_FILE}"))
-    if confusion:
-        check_matrices(results)
     for name in ("protocol", "dataset", "backbone", "method", "seed"):
         if results[name] != getattr(run, name):
             raise ValueError(f"its {name} is {str(results[name])[:100]}, its folder says {getattr(run, name)}")
