@@ -99,7 +99,13 @@ def write_bundles(path: str, folder: Path) -> dict[str, int]:
     for name in sorted(METHOD_REGISTRY.registered_names()):
         cls = METHOD_REGISTRY.get(name)
         setup = Setup(
-            backbone, SimpleNamespace(sentences=unit_vectors), list(CLASSES), labels, PROMPTS, SHOTS, for_training=False
+            backbone,
+            SimpleNamespace(sentences=unit_vectors),
+            list(CLASSES),
+            labels,
+            PROMPTS,
+            shots=SHOTS,
+            for_training=False,
         )
         method = cls(setup, cls.Config())
         tensors = {LEARNED + key: value for key, value in method.state_dict().items()}

@@ -27,12 +27,12 @@ class Setup:
         classnames: names of the C classes, in label order.
         labels: labels (N,) of the training images.
         prompts: name or path of the file with a clinical template and sentences per class, or its content; "" for none.
-        template: takes the place of the template in that file.
         shots: training images per class; -1 for all.
         epochs: passes over the training images that the configuration asks for.
         steps_per_epoch: training steps in one of them.
         for_training: the method will be trained or tested; otherwise it gets learned tensors and text features that
             were stored, and only predicts.
+        template: takes the place of the template in the prompt file; "" for that one.
     """
 
     backbone: Backbone
@@ -40,11 +40,11 @@ class Setup:
     classnames: list[str]
     labels: Tensor
     prompts: str | Prompts = ""
-    template: str = ""
     shots: int = 1
     epochs: int = 1
     steps_per_epoch: int = 1
     for_training: bool = True
+    template: str = ""
 
     def __post_init__(self) -> None:
         if self.shots < 0:  # all images: as many as the largest class has
