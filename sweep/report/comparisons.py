@@ -40,13 +40,14 @@ def _against(grid: Grid, reference: str, columns: list[tuple[str, int, Metric]])
             text = f"{result.difference:+.2f} (p {_p(result.p_holm)})"
             rows[method].append(Cell(text, result.difference, marked=result.p_holm < LEVEL))
     pairs = len(grid.datasets) * len(grid.seeds)
+    counted = f"{pairs} pair{'s' * (pairs != 1)}"
     notes = [
-        f"Mean difference in points over {pairs} pair{'s' * (pairs != 1)} (data set x seed), and p of Wilcoxon's signed-rank test on "
+        f"Mean difference in points over {counted} (data set x seed), and p of Wilcoxon's signed-rank test on "
         "them, two-sided, zero differences dropped, Holm-corrected over the methods of a column; marked: p < 0.05. "
         "Seeds of one data set are not independent data sets: p is about these data sets only."
     ]
     if 2 * 0.5**pairs >= LEVEL:
-        notes.append(f"With {pairs} pair{'s' * (pairs != 1)}, p < 0.05 cannot be reached, whatever the differences.")
+        notes.append(f"With {counted}, p < 0.05 cannot be reached, whatever the differences.")
     names = [name for name, _, _ in columns]
     return Table(f"against_{reference}", f"Accuracy against {reference}", names, list(rows.items()), notes)
 
