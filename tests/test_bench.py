@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+import bench.__main__
 import bench.predict
 import bench.sweep
+import sweep.__main__
 from bench.__main__ import _rows, main
 from tests.registered import METHODS
 from tools.random_model import small_model
@@ -31,7 +33,19 @@ def test_arithmetic_of_the_projected_column():
     assert rows["epoch at 16 shots", "default"] == pytest.approx((16 * 1.2, 5 / 1.2))
 
 
-def test_the_benchmark_measures_and_writes(phantom_root, tmp_path, capsys):
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """What the benchmarks do in processes of their own is done here, where all libraries are loaded."""
+
+    def sweep_here(command, **_):
+        assert sweep.__main__.main(command[3:]) == 0
+
+    for module in (bench.__main__, bench.predict):
+        monkeypatch.setattr(module, "_in_own_process", lambda work, *words: work(*words))
+    monkeypatch.setattr(bench.sweep.subprocess, "run", sweep_here)
+
+
+def test_the_benchmark_measures_and_writes(phantom_root, tmp_path, capsys, in_this_process):
     path = small_model(tmp_path / "model")
     words = ["--path", str(path), "--root", str(phantom_root), "--repeats", "1", "--output", str(tmp_path / "results")]
     assert main(words) == 0
@@ -45,17 +59,17 @@ def test_the_benchmark_measures_and_writes(phantom_root, tmp_path, capsys):
     assert file.name in printed
 
 
-def test_sweeps_of_finished_runs_are_timed(monkeypatch, capsys):
+def test_sweeps_of_finished_runs_are_timed(monkeypatch, capsys, in_this_process):
     for name, value in (("DATASETS", 1), ("SEEDS", 2), ("COLUMNS", [("few_shot", (1, 4))])):
         monkeypatch.setattr(bench.sweep, name, value)
     assert bench.sweep.main(["--backbones", "1", "--seeds", "1", "--repeats", "1"]) == 0
-    rows = [re.split(r"  +", line) for line in capsys.readouterr().out.splitlines()[3:]]
+    _, _, table = capsys.readouterr().out.partition("python -m sweep …")
+    rows = [re.split(r"  +", line) for line in table.splitlines()[2:]]
     assert [row[1] for row in rows] == ["76", "76", "76", "957"]  # 19 x 1 x 2 x 2; (17 x 5 + 2) x 11
     assert all(float(row[2]) > 0 for row in rows)
 
 
-def test_predictions_are_timed_against_the_plain_loop(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(bench.predict, "_in_own_process", lambda work, *words: work(*words))  # a process costs seconds
+def test_predictions_are_timed_against_the_plain_loop(tmp_path, capsys, in_this_process):
     path = small_model(tmp_path / "model")
     assert bench.predict.main(["--path", str(path), "--images", "3", "--repeats", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -70,6 +84,6 @@ def test_predictions_are_timed_against_the_plain_loop(tmp_path, capsys, monkeypa
     assert sizes["TipAdapter"] - sizes["ZeroShot"] > 64 * 32 * 4 / 1e3  # the features of 64 images
 
 
-def test_bad_input_is_an_error_of_one_line(tmp_path, capsys):
+def test_bad_input_is_an_error_of_one_line(tmp_path, capsys, in_this_process):
     assert main(["--path", str(tmp_path / "none"), "--repeats", "1"]) == 2
     assert "does not exist" in capsys.readouterr().err
