@@ -90,8 +90,8 @@ def answer(predictor: Predictor, path: str, explainer: str = "auto") -> Answer:
 
 
 def _members(predictor: Predictor, probabilities: torch.Tensor) -> list[str] | None:
-    conformal = predictor.bundle.calibration.get("conformal")
-    if not conformal or predictor.classnames != predictor.bundle.classnames:
+    conformal = predictor.conformal
+    if not conformal:
         return None
     (chosen,) = prediction_sets(probabilities[None], conformal["threshold"], conformal["kind"])
     return [name for name, inside in zip(predictor.classnames, chosen.tolist(), strict=True) if inside]
@@ -158,7 +158,7 @@ def build_page(predictor: Predictor, explainer: str = "auto") -> Any:
     """
     gradio = _gradio()
     bundle = predictor.bundle
-    conformal = bundle.calibration.get("conformal") or {}
+    conformal = predictor.conformal or {}
     fitted_on = bundle.calibration["fitted_on"]
     how = "not calibrated" if fitted_on == UNCALIBRATED else f"calibrated on {fitted_on}"
 
