@@ -6,5 +6,5 @@ needed=(requirements.txt requirements-dev.txt)
 source "$(dirname "$0")/environment.sh"
 "$PYTHON" -m ruff check .
 "$PYTHON" -m ruff format --check .
-"$PYTHON" -m mypy $(ls -d biomed_dpt clip configs runs trainers 2>/dev/null)
+"$PYTHON" -m mypy $(ls -d biomed_dpt clip configs evidence runs trainers 2>/dev/null)
 exec "$PYTHON" -m pytest -q -n 2 --dist worksteal "$@"

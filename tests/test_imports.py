@@ -22,12 +22,13 @@ BELOW = {
     "runs": {"dassl", "clip", "prompts", "datasets", "trainers", "configs"},
     "biomed_dpt": {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "runs"},
     "sweep": {"dassl", "configs", "runs"},
+    "evidence": {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "runs", "biomed_dpt", "sweep"},
     "train": {"dassl", "configs", "runs"},
     "predict": {"dassl", "biomed_dpt"},
     "tools": {"dassl", "clip", "prompts", "datasets"},
     "scripts": set(),
-    "bench": {"dassl", "clip", "prompts", "datasets", "trainers", "configs", "runs", "biomed_dpt", "sweep", "tools"},
 }
+BELOW["bench"] = {*BELOW["evidence"], "tools", "evidence"}
 BELOW["tests"] = {*BELOW}
 
 
