@@ -174,16 +174,17 @@ def _check(results: Results) -> None:
             for scope in scopes:
                 for measure in MEASURES:
                     _check_column(of_maps[name][scope][measure], count)
-    for of_maps in results.curves.values():
-        for of_map in of_maps.values():
+    for condition_curves in results.curves.values():
+        for of_map in condition_curves.values():
             for curve in CURVES:
                 _check_column(of_map[curve], count)
     for rows in results.heads.values():
         for row in rows:
             _check_column(row, len(rows[0]))
     for outcome in results.outcomes.values():
-        for column in (*outcome.predicted.values(), *outcome.probability.values()):
-            _check_column(column, count)
+        for found in (outcome.predicted, outcome.probability):
+            for column in found.values():
+                _check_column(column, count)
         _check_column(outcome.few_shot, len(outcome.few_shot))
     if not all(0 <= index < count for index in results.pictures):
         raise ValueError("a picture belongs to no image")
