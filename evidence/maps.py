@@ -43,8 +43,14 @@ def encode(
         fp32 and detached. Each map is a share of its sum over the patches; prompt tokens and class token are left out.
 
     Raises:
-        InputError: the tower does not compute its attention with torch's function, or its tokens are no square grid.
+        InputError: the tower is no vision transformer, does not compute its attention with torch's function, or has
+            tokens that are no square grid.
     """
+    if not backbone.image_tokens:
+        raise InputError(
+            f"the image tower of {backbone.name} is a convolutional network and has no attention; name a backbone with "
+            "a vision transformer"
+        )
     recorder = AttentionRecorder()
     with torch.set_grad_enabled(bool(texts)), torch.autocast(pixels.device.type, enabled=False):
         with recorder:
