@@ -1,7 +1,7 @@
 """The lesion masks of images: where they are, how they are read, and how they line up with what an image tower sees."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,8 @@ class Masks:
     Args:
         dataset: the data set.
         images: paths of all images that masks are needed of.
-        reader: reads the data set's images; masks are read alike, and refused if they have more than 8 bits.
+        reader: reads the data set's images. Masks are read alike, and refused if they have more than 8 bits; a
+            reader of one's own is not used for them.
         root: the data root.
         folder: the masks folder, below the data root or, if there is none, below the working directory; "" for none.
 
@@ -39,11 +40,16 @@ class Masks:
     """
 
     def __init__(
-        self, dataset: DatasetBase, images: Sequence[str], reader: ImageReader, root: str | Path, folder: str = ""
+        self,
+        dataset: DatasetBase,
+        images: Sequence[str],
+        reader: Callable[[str], Image.Image],
+        root: str | Path,
+        folder: str = "",
     ):
         self._image_dir = getattr(dataset, "image_dir", None)
         self._own = getattr(dataset, "lesion_mask", None)  # data sets written against Dassl alone have neither
-        self._reader = replace(reader, depth="refuse")
+        self._reader = replace(reader if isinstance(reader, ImageReader) else ImageReader(), depth="refuse")
         self._listings: dict[Path, dict[tuple[str, bool], list[Path]]] = {}
         self._folder = _existing(folder, Path(root).expanduser()) if folder else None
         if not any(self.files(image) or self._known(image) is not None for image in images):

@@ -223,6 +223,11 @@ def test_a_turned_picture_needs_a_turned_mask(data):
                 masks.mask(data.images[0], picture)
 
 
+def test_a_data_set_with_its_own_way_of_reading(data):
+    save(data.root / "M" / "tumor" / "a.png", LEFT)
+    assert np.array_equal(data.masks("M", reader=Image.open)[0], LEFT)
+
+
 def test_the_phantom_needs_no_masks_folder(few_images, tmp_path):
     shutil.copytree(few_images / "Phantom" / "Phantom" / "cyst_in_fatty_tissue", tmp_path / "cyst_in_fatty_tissue")
     path = tmp_path / "cyst_in_fatty_tissue" / "phantom_001.png"
