@@ -64,7 +64,7 @@ class VisualPrompt:
         if self.placement not in PLACEMENTS:
             raise ValueError(f"the placement of a visual prompt must be 'replace' or 'insert', not '{self.placement}'")
         if self.positions is not None and (self.placement == "insert" or len({*self.positions}) != self.tokens):
-            raise ValueError("positions belong to a visual prompt that replaces patches: a different one for each token")
+            raise ValueError("positions are for a visual prompt that replaces patches: a different one for each token")
 
     def written(self, layer: int, tokens: Tensor) -> Tensor:
         """What is written before a block, (1, n, W) or (B, n, W), given its input (B, L, W): the values, or zeros."""

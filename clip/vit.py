@@ -86,7 +86,8 @@ class PromptWriter:
     def _write(self, tokens: Tensor, layer: int, skip: int) -> Tensor:
         if not self.prompt.tokens:
             return tokens
-        written = self.prompt.written(layer, tokens).expand(tokens.shape[0], -1, -1)  # len() would fix an export's batch
+        written = self.prompt.written(layer, tokens)
+        written = written.expand(tokens.shape[0], -1, -1)  # len() would fix the batch size of an exported model
         if self.prompt.positions is None:
             return torch.cat([tokens[:, : self.start], written, tokens[:, self.start + skip :]], dim=1)
         tokens = tokens.clone()

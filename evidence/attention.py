@@ -60,7 +60,8 @@ def measure(args: argparse.Namespace) -> None:
     results.about |= {"forward passes": subject.passes, "seconds": round(time.time() - started, 1)}
     results.about |= {f"version of {name}": str(value) for name, value in environment(tuner.device).items()}
     results.write(folder)
-    write_report(results, folder)
+    for line in write_report(results, folder):
+        print(line)
 
 
 def _configuration(args: argparse.Namespace, seed: int) -> CfgNode:

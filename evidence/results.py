@@ -133,7 +133,7 @@ def read_results(folder: Path) -> Results:
         return _parsed(content)
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"'{path}' cannot be used ({first_line(error)}); measure again into another folder") from error
 
 
@@ -168,6 +168,8 @@ def _check(results: Results) -> None:
         if list(part) != names:
             raise ValueError("its conditions and its numbers do not agree")
     maps = [str(name) for name in results.maps]
+    if not maps or len({*maps}) < len(maps):
+        raise ValueError("its maps must be different, and one at least")
     for condition, of_maps in results.measures.items():
         scopes = SCOPES[:1] if condition == NO_PROMPT else SCOPES
         for name in maps:
@@ -181,7 +183,10 @@ def _check(results: Results) -> None:
     for rows in results.heads.values():
         for row in rows:
             _check_column(row, len(rows[0]))
+    texts = [*results.outcomes[NO_PROMPT].predicted]
     for outcome in results.outcomes.values():
+        if [*outcome.predicted] != texts or [*outcome.probability] != texts:
+            raise ValueError("its conditions do not have the same texts")
         for found in (outcome.predicted, outcome.probability):
             for column in found.values():
                 _check_column(column, count)
