@@ -18,7 +18,9 @@ from tests import faults
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")
 # Runs trained side by side give the numbers of separate ones within rounding only; these are to be equal.
 ALONE = ["--stack", "1", "--slots", "1"]
-FAST = ["OPTIM.MAX_EPOCH", "20", "TRAINER.TIPADAPTER.SEARCH_STEPS", "5"]
+# Most of a run's time goes into the encoding of the views of each epoch: few epochs, of several steps.
+TRAINING = ["OPTIM.MAX_EPOCH", "5", "DATALOADER.TRAIN_X.BATCH_SIZE", "2"]
+FAST = [*TRAINING, "TRAINER.TIPADAPTER.SEARCH_STEPS", "5"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -129,7 +131,7 @@ def test_an_unreadable_data_set_fails_alone(few_images, whole, tmp_path, capsys)
             Image.effect_noise((40, 40), 10 + 10 * k).save(folder / f"{k}.png")
     victim = next((root / "BUSI").rglob("*.png"))
     content = victim.read_bytes()
-    words = ["run", "--root", str(root), "--methods", "CoOp", "--shots", "1", "--seeds", "1,2", *ALONE, *FAST[:2]]
+    words = ["run", "--root", str(root), "--methods", "CoOp", "--shots", "1", "--seeds", "1,2", *ALONE, *TRAINING]
     words += ["--output", str(tmp_path / "faulty"), "--datasets"]
     victim.write_bytes(content[:100])
     assert main([*words, "busi,phantom"]) == 1
