@@ -16,6 +16,7 @@ from trainers.bundle import read_bundle, write_bundle
 from trainers.calibration import fit_temperature
 from trainers.predictor import Predictor
 
+
 def shallow_model(folder):
     """A BiomedCLIP whose ViT has six blocks of width 64."""
     return small_model(folder, "test_vit")
