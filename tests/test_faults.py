@@ -153,11 +153,13 @@ def test_an_unreadable_data_set_fails_alone(few_images, whole, tmp_path, capsys)
 def test_workers_end_with_their_sweep(words, whole, tmp_path, signal_number, code):
     output = tmp_path / "stopped"
     command = [*words, "--slots", "2", "--output", output, *FAST]
-    process = faults.start(*command)
+    process = faults.fork(*command, said=tmp_path / "said.txt", serve=worker.serve, server=True)
     wait_for_a_run = faults.wait_for(lambda: list(output.rglob("log.txt")) and faults.workers(process.pid))
     server = [child for child in faults.children(process.pid) if faults.children(child)]
-    process.send_signal(signal_number)
-    assert process.wait(600) == code
+    assert server
+    os.kill(process.pid, signal_number)
+    process.join(600)
+    assert process.exitcode == code
     faults.wait_for(lambda: not any(map(faults.alive, [*wait_for_a_run, *server])))
     assert main(["run", *map(str, command)]) == 0
     assert_undisturbed(output, whole, 4)
