@@ -47,20 +47,34 @@ class VisualPrompt:
     Attributes:
         tokens: the number of prompt tokens.
         depth: the number of blocks, counted from the first, that get prompt tokens of their own; None for all blocks.
-        placement: "replace" overwrites the first patch tokens, so that the sequence keeps its length; "insert" makes
-            the sequence longer.
+        placement: "replace" overwrites patch tokens, so that the sequence keeps its length; "insert" makes the sequence
+            longer.
         values: (depth, tokens, width); None for zeros. A zero prompt has no parameters, so that a tower with a zero
             prompt is as frozen as a tower without a prompt.
+        positions: which patches "replace" overwrites, counted from 0; None for the first ones.
     """
 
     tokens: int = 4
     depth: int | None = None
     placement: Placement = "replace"
     values: Tensor | None = None
+    positions: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.placement not in PLACEMENTS:
             raise ValueError(f"the placement of a visual prompt must be 'replace' or 'insert', not '{self.placement}'")
+        if self.positions is not None and (self.placement == "insert" or len({*self.positions}) != self.tokens):
+            raise ValueError("positions belong to a visual prompt that replaces patches: a different one for each token")
+
+    def written(self, layer: int, tokens: Tensor) -> Tensor:
+        """What is written before a block, (1, n, W) or (B, n, W), given its input (B, L, W): the values, or zeros."""
+        if self.values is None:
+            return tokens.new_zeros(1, self.tokens, tokens.shape[-1])
+        return self.values[layer, None].to(tokens.dtype)
+
+    def key(self) -> list:
+        """What features depend on, as JSON values, for a prompt without values. A subclass adds its own."""
+        return [self.tokens, self.depth, self.placement, *([list(self.positions)] if self.positions else [])]
 
 
 class Backbone(nn.Module):

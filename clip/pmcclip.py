@@ -103,7 +103,7 @@ class PMCCLIP(Backbone):
         """Return how many channels a prompt sets to zero, and before how many stages."""
         if prompt is None:
             return 0, 0
-        if prompt.values is not None or prompt.placement != "replace":
+        if prompt.values is not None or prompt.placement != "replace" or prompt.positions:
             raise InputError(
                 "PMC-CLIP's image tower is a ResNet and has no token sequence, so it cannot take a visual prompt that "
                 "is learned or inserted; use a zero prompt with placement 'replace', which sets channels to zero, or "

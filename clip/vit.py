@@ -61,7 +61,7 @@ class PromptWriter:
     """
 
     def __init__(self, prompt: VisualPrompt, blocks: int, width: int, start: int = 1):
-        self.prompt, self.start, self.width = prompt, start, width
+        self.prompt, self.start = prompt, start
         self.depth = blocks if prompt.depth is None else prompt.depth
         expected = (self.depth, prompt.tokens, width)
         if prompt.values is not None and tuple(prompt.values.shape) != expected:
@@ -70,7 +70,7 @@ class PromptWriter:
             )
 
     def begin(self, tokens: Tensor) -> Tensor:
-        """Insert the prompt of the first block into the embedded image (B, L, W), or replace its first patches."""
+        """Insert the prompt of the first block into the embedded image (B, L, W), or replace patches."""
         return self._write(tokens, 0, skip=0 if self.prompt.placement == "insert" else self.prompt.tokens)
 
     def before(self, layer: int, tokens: Tensor) -> Tensor:
@@ -86,12 +86,12 @@ class PromptWriter:
     def _write(self, tokens: Tensor, layer: int, skip: int) -> Tensor:
         if not self.prompt.tokens:
             return tokens
-        if self.prompt.values is None:
-            written = tokens.new_zeros(self.prompt.tokens, self.width)
-        else:
-            written = self.prompt.values[layer].to(tokens.dtype)
-        written = written.expand(tokens.shape[0], -1, -1)  # len() would fix the batch size of an exported model
-        return torch.cat([tokens[:, : self.start], written, tokens[:, self.start + skip :]], dim=1)
+        written = self.prompt.written(layer, tokens).expand(tokens.shape[0], -1, -1)  # len() would fix an export's batch
+        if self.prompt.positions is None:
+            return torch.cat([tokens[:, : self.start], written, tokens[:, self.start + skip :]], dim=1)
+        tokens = tokens.clone()
+        tokens[:, [self.start + position for position in self.prompt.positions]] = written
+        return tokens
 
 
 def fused_projections(blocks: Iterable[LibraryModule]) -> list[dict[str, Projection]]:

@@ -4,6 +4,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from yacs.config import CfgNode
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
@@ -77,6 +78,11 @@ class FolderDataset(DatasetBase):
             f"To get the images: python -m datasets.fetch {cls.prompts} --root ROOT (downloads {cls.folder}.zip; it is "
             f"also in the Hugging Face data set {HUB_DATASET}, to be unpacked as ROOT/{cls.folder}/{cls.folder}/)."
         )
+
+    @classmethod
+    def lesion_mask(cls, path: Path) -> np.ndarray | None:
+        """Return which pixels (height, width), bool, of an image show the lesion; None if this class does not know."""
+        return None
 
     def test_of(self, which: str) -> tuple[list[Datum], list[str]]:
         """Return the test images and the class names of "all", "base" or "new" classes; labels start from 0."""

@@ -10,7 +10,7 @@ from datasets.folder import FolderDataset
 from datasets.splits import read_split, split_name
 
 # Kaggle's archives hold segmentation masks beside the images ("benign (1)_mask.png") or in folders of their own.
-_MASK = re.compile(r"_mask(_\d+)?$", re.IGNORECASE)
+MASK_NAME = re.compile(r"_mask(_\d+)?$", re.IGNORECASE)
 _NO_IMAGES = {"mask", "masks", "__macosx"}
 Dataset = type[FolderDataset]
 
@@ -103,7 +103,7 @@ def _folders(top: Path) -> Iterator[Path]:
 
 
 def _remove_masks(images: Path) -> int:
-    masks = [path for path in images.rglob("*") if _MASK.search(path.stem) and path.is_file()]
+    masks = [path for path in images.rglob("*") if MASK_NAME.search(path.stem) and path.is_file()]
     for path in masks:
         path.unlink()
     return len(masks)

@@ -1,6 +1,7 @@
 """The built-in data set. Its images are generated once and then read from disk, like those of other data sets."""
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from datasets.folder import FolderDataset
 
 IMAGES_PER_CLASS = 160
 SEED = 2025
+_NAME = re.compile(r"phantom_(\d{3})\.png", re.ASCII)
 
 
 @DATASET_REGISTRY.register()
@@ -45,6 +47,31 @@ class Phantom(FolderDataset):
     def how_to_get(cls) -> str:
         return f"The images are generated: delete the folder '{cls.folder}' to generate them again."
 
+    @classmethod
+    def lesion_mask(cls, path: Path) -> np.ndarray | None:
+        """Return where the finding of a generated image is; its class folder and name tell. None for other names."""
+        from datasets.phantom_render import SONOGRAM, lesion
+
+        folders, match = [_folder_name(name) for name in cls.classes], _NAME.fullmatch(path.name)
+        if path.parent.name not in folders or not match or int(match[1]) >= IMAGES_PER_CLASS:
+            return None
+        label = folders.index(path.parent.name)
+        return lesion(*_tissue_and_finding(cls.classes[label]), SONOGRAM, _stream(label, int(match[1])))
+
+
+def _folder_name(classname: str) -> str:
+    return classname.replace(" ", "_")
+
+
+def _tissue_and_finding(classname: str) -> tuple[str, str]:
+    finding, tissue = classname.removesuffix(" tissue").split(" in ")
+    return tissue, finding
+
+
+def _stream(label: int, number: int) -> np.random.Generator:
+    """The random numbers of one image."""
+    return np.random.default_rng((SEED, label, number))
+
 
 def generate(image_dir: Path, classnames: tuple[str, ...]) -> None:
     """Generate all images in a temporary folder and rename it, so that an interrupt leaves no incomplete data set."""
@@ -54,12 +81,11 @@ def generate(image_dir: Path, classnames: tuple[str, ...]) -> None:
     temporary = Path(tempfile.mkdtemp(prefix=".phantom-", dir=image_dir.parent))
     try:
         for label, name in enumerate(tqdm(classnames, desc="generating phantom images", unit="class")):
-            folder = temporary / name.replace(" ", "_")
+            folder = temporary / _folder_name(name)
             folder.mkdir()
-            finding, tissue = name.removesuffix(" tissue").split(" in ")
             for k in range(IMAGES_PER_CLASS):
-                rng = np.random.default_rng((SEED, label, k))
-                Image.fromarray(render(tissue, finding, SONOGRAM, rng)).save(folder / f"phantom_{k:03d}.png")
+                image = render(*_tissue_and_finding(name), SONOGRAM, _stream(label, k))
+                Image.fromarray(image).save(folder / f"phantom_{k:03d}.png")
         os.chmod(temporary, 0o755)
         try:
             os.replace(temporary, image_dir)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import ConvexHull
 
 TISSUES = ("fatty", "fibrous")
 FINDINGS = ("cyst", "solid nodule", "stellate mass", "calcified cluster")
@@ -79,9 +80,36 @@ def render(tissue: str, finding: str, style: Style, rng: np.random.Generator, si
     Returns:
         Grey-scale image (size, size), uint8.
     """
-    image = rng.uniform(*style.background) + rng.uniform(*style.tissue_contrast) * _draw_tissue(tissue, size, rng)
-    image = _add_finding(image, finding, style, rng)
+    image, _ = _draw(tissue, finding, style, rng, size)
     return _expose(image, style, rng)
+
+
+def lesion(tissue: str, finding: str, style: Style, rng: np.random.Generator, size: int = 160) -> np.ndarray:
+    """Return which pixels (size, size), bool, show the finding of the phantom that `render` draws with the same input.
+
+    A pixel belongs to a cyst, a nodule or a stellate mass if the finding has at least half of its full strength there:
+    the ellipse without the rim; the core with the inner part of each spike. A calcified cluster is the convex hull of
+    such pixels of its dots, as clusters are outlined in mammograms.
+    """
+    _, strength = _draw(tissue, finding, style, rng, size)
+    inside = strength >= 0.5
+    return _hull(inside) if finding == "calcified cluster" else inside
+
+
+def _draw(
+    tissue: str, finding: str, style: Style, rng: np.random.Generator, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Grey levels of tissue and finding, and the strength of the finding from 0 to 1, both (size, size)."""
+    image = rng.uniform(*style.background) + rng.uniform(*style.tissue_contrast) * _draw_tissue(tissue, size, rng)
+    return _add_finding(image, finding, style, rng)
+
+
+def _hull(inside: np.ndarray) -> np.ndarray:
+    """Which pixels have their centre in the convex hull of the centres of those inside."""
+    hull = ConvexHull(np.argwhere(inside))
+    centres = np.stack(np.indices(inside.shape), axis=-1)
+    distances = centres @ hull.equations[:, :2].T + hull.equations[:, 2]  # to each side; negative inside
+    return (distances <= 1e-6).all(axis=-1)
 
 
 def _draw_tissue(tissue: str, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -99,7 +127,9 @@ def _draw_tissue(tissue: str, size: int, rng: np.random.Generator) -> np.ndarray
     raise ValueError(f"unknown tissue '{tissue}', expected one of {TISSUES}")
 
 
-def _add_finding(image: np.ndarray, finding: str, style: Style, rng: np.random.Generator) -> np.ndarray:
+def _add_finding(
+    image: np.ndarray, finding: str, style: Style, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     size = image.shape[0]
     radius = rng.uniform(*style.radius) * size
     centre = rng.uniform(0.35, 0.65, size=2) * size
@@ -128,25 +158,25 @@ def _ellipse_distance(
 
 def _cyst(
     image: np.ndarray, centre: np.ndarray, radius: float, contrast: float, rng: np.random.Generator
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     distance = _ellipse_distance(image.shape, centre, radius, rng)
     inside = 1 / (1 + np.exp((distance - 1) * radius / 0.8))
     rim = np.exp(-(((distance - 1) * radius / 1.8) ** 2))
     hollow = image.mean() - 0.75 * contrast
-    return image * (1 - inside) + hollow * inside + 0.7 * contrast * rim
+    return image * (1 - inside) + hollow * inside + 0.7 * contrast * rim, inside
 
 
 def _nodule(
     image: np.ndarray, centre: np.ndarray, radius: float, contrast: float, rng: np.random.Generator
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     distance = _ellipse_distance(image.shape, centre, radius, rng)
     inside = 1 / (1 + np.exp((distance - 1) * radius / 0.8))
-    return image * (1 - inside) + (image.mean() + contrast) * inside
+    return image * (1 - inside) + (image.mean() + contrast) * inside, inside
 
 
 def _stellate(
     image: np.ndarray, centre: np.ndarray, radius: float, contrast: float, rng: np.random.Generator
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]]
     dy, dx = y - centre[0], x - centre[1]
     core = np.exp(-((np.hypot(dx, dy) / (0.3 * radius)) ** 4))
@@ -159,12 +189,13 @@ def _stellate(
         length = radius * rng.uniform(1.0, 1.6)
         fade = np.clip(1 - along / length, 0, 1) * (along > 0)
         spikes = np.maximum(spikes, fade**0.5 * np.exp(-((aside / 1.4) ** 2)))
-    return image + 1.1 * contrast * np.maximum(core, spikes)
+    strength = np.maximum(core, spikes)
+    return image + 1.1 * contrast * strength, strength
 
 
 def _calcifications(
     image: np.ndarray, centre: np.ndarray, radius: float, contrast: float, rng: np.random.Generator
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]]
     dots = np.zeros_like(image)
     for _ in range(rng.integers(8, 21)):
@@ -173,7 +204,7 @@ def _calcifications(
         dots = np.maximum(
             dots, np.exp(-((y - centre[0] - offset[0]) ** 2 + (x - centre[1] - offset[1]) ** 2) / (2 * spread**2))
         )
-    return image + 1.6 * contrast * dots
+    return image + 1.6 * contrast * dots, dots
 
 
 def _expose(image: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:

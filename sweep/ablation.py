@@ -14,10 +14,14 @@ from dassl.errors import InputError, first_line, shown, unknown_name
 from dassl.utils import atomic_path
 from sweep import run_command
 from sweep.arguments import grids_and_options
-from sweep.plan import Axes
-from sweep.report.grid import metric
-from sweep.report.stats import Value, over_seeds
+from sweep.check import check
+from sweep.options import Options
+from sweep.plan import Axes, make_plan
+from sweep.report.escape import markdown
+from sweep.report.grid import Grid, metric
+from sweep.report.stats import Value, over_datasets, over_seeds
 from sweep.report.summary import grid_of
+from sweep.report.tables import shots_label
 
 ARGUMENTS = ("protocol", "datasets", "methods", "shots", "seeds", "folds")  # that a plan may give
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")  # of a variant, which becomes a folder
@@ -78,17 +82,20 @@ def run(args: argparse.Namespace, plan: Ablation) -> int:
         args: the arguments of `sweep run`; the runs of a variant lie in <output>/<variant>.
         plan: the variants.
     """
-    output, given = args.output or Path("output_ablation"), list(args.opts)
-    code, axes = 0, []
-    for name, settings in plan.variants.items():
-        for dataset in args.datasets:
-            opts = [word for key, value in settings.items() for word in (key, value.replace(DATASET, dataset))]
-            of_variant = argparse.Namespace(**vars(args))
-            of_variant.output, of_variant.datasets, of_variant.opts = output / name, (dataset,), [*given, *opts]
-            grids, options = grids_and_options(of_variant)
-            print(f"variant '{name}', {dataset}: {' '.join(opts) or 'as it is'}")
-            code = max(code, run_command.run(of_variant, grids, options, lambda: None))
-            axes += [] if name != next(iter(plan.variants)) else grids
+    output = args.output or Path("output_ablation")
+    sweeps = [
+        (name, *_of_variant(args, output / name, settings, dataset))
+        for name, settings in plan.variants.items()
+        for dataset in _datasets(args.datasets)
+    ]
+    for _, _, grids, options in sweeps:  # a wrong setting of the last variant is refused before the first one runs
+        check([run for axes in grids for run in make_plan(*axes)], options)
+    code = 0
+    for k, (name, of_variant, grids, options) in enumerate(sweeps, start=1):
+        settings = " ".join(options.opts[len(args.opts) :]) or "as it is"
+        print(f"{k} of {len(sweeps)}: variant '{name}', {grids[0].datasets[0]}: {settings}")
+        code = max(code, run_command.run(of_variant, grids, options, lambda: None))
+    axes = [axes for name, _, grids, _ in sweeps if name == next(iter(plan.variants)) for axes in grids]
     if not args.dry_run:
         text = table(axes, output, list(plan.variants))
         print(f"\n{text}")
@@ -97,33 +104,79 @@ def run(args: argparse.Namespace, plan: Ablation) -> int:
     return code
 
 
+def _datasets(given: Sequence[str]) -> Sequence[str]:
+    """The data sets one by one, as the settings of a variant may hold their name."""
+    if [*given] == ["all"]:
+        from configs import paper_datasets
+
+        return paper_datasets()
+    return list(dict.fromkeys(given))
+
+
+def _of_variant(
+    args: argparse.Namespace, output: Path, settings: Mapping[str, str], dataset: str
+) -> tuple[argparse.Namespace, list[Axes], Options]:
+    """The arguments of one variant on one data set, and what they mean."""
+    pairs = [word for key, value in settings.items() for word in (key, value.replace(DATASET, dataset))]
+    own = argparse.Namespace(**vars(args))
+    own.output, own.datasets, own.opts = output, (dataset,), [*args.opts, *pairs]
+    return own, *grids_and_options(own)
+
+
 def table(grids: Sequence[Axes], output: Path, variants: Sequence[str]) -> str:
     """Accuracy of each variant and its paired difference to the first one, as Markdown.
 
-    Base-to-new has a row for each part of the classes.
+    A table per method and part of the classes (base-to-new has two) for the average over the data sets, if there are
+    several, and for each of them. A table has a row per variant, and two columns per number of shots.
+
+    Args:
+        grids: one per data set and protocol, with the runs of every variant.
+        output: holds a folder per variant.
+        variants: their names; the others are compared with the first.
     """
-    rows = []
-    for axes in grids:
-        parts = ("all",) if axes.protocol == "few_shot" else ("base", "new")
-        of_variants = {name: grid_of(axes, output / name)[0] for name in variants}
-        for method in axes.methods:
-            for shots in next(iter(of_variants.values())).shots:
-                for part in parts:
-                    pick = metric(part, "accuracy")
-                    found = {n: grid.values(method, axes.datasets[0], shots, pick) for n, grid in of_variants.items()}
-                    rows += _rows([axes.datasets[0], method, str(shots), part], found)
-    header = ["data set", "method", "shots", "classes", "variant", "accuracy in %", "difference"]
+    texts = []
+    for protocol in dict.fromkeys(axes.protocol for axes in grids):
+        of_protocol = [axes for axes in grids if axes.protocol == protocol]
+        read = {name: [grid_of(axes, output / name)[0] for axes in of_protocol] for name in variants}
+        for method in of_protocol[0].methods:
+            for part in ("all",) if protocol == "few_shot" else ("base", "new"):
+                texts += _tables(method, part, read)
     note = "Mean ± half of the 95 % interval over seeds; the difference is of the same seeds, to the first variant."
-    return f"{tabulate(rows, header, tablefmt='github', disable_numparse=True)}\n\n{note}"
+    return "\n\n".join([*texts, note])
 
 
-def _rows(cell: list[str], found: Mapping[str, Sequence[float | None]]) -> list[list[str]]:
-    first = next(iter(found.values()))
-    rows = []
-    for k, (name, values) in enumerate(found.items()):
-        pairs = [None if None in pair else pair[0] - pair[1] for pair in zip(values, first, strict=True)]  # type: ignore[operator]
-        rows.append([*cell, name, _text(over_seeds(values), ""), _text(over_seeds(pairs), "+") if k else ""])
-    return rows
+def _tables(method: str, part: str, grids: Mapping[str, Sequence[Grid]]) -> list[str]:
+    """The tables of one method and part of the classes; `grids` has one grid per data set for each variant."""
+    pick = metric(part, "accuracy")
+    first = next(iter(grids.values()))
+    names, all_shots = [grid.datasets[0] for grid in first], first[0].shots
+    places = {name: [k] for k, name in enumerate(names)}
+    chosen = {f"average over {len(names)} data sets": [*range(len(names))], **places} if len(names) > 1 else places
+    header = ["variant", *(word for shots in all_shots for word in (shots_label(shots), "difference"))]
+    texts = []
+    for title, of_title in chosen.items():
+        rows: dict[str, list[str]] = {name: [] for name in grids}
+        for shots in all_shots:
+            found = {
+                name: over_datasets([of_data[k].values(method, names[k], shots, pick) for k in of_title])
+                for name, of_data in grids.items()
+            }
+            for name, cells in _cells(found).items():
+                rows[name] += cells
+        of_classes = "" if part == "all" else f", {part} classes"
+        text = tabulate([[name, *cells] for name, cells in rows.items()], header, "github", disable_numparse=True)
+        texts.append(f"{markdown(title)}, {markdown(method)}{of_classes}, accuracy in %\n\n{text}")
+    return texts
+
+
+def _cells(found: Mapping[str, Sequence[float | None]]) -> dict[str, list[str]]:
+    """Two cells of each variant from its values, one per seed: the mean, and the difference to the first variant."""
+    first = next(iter(found))
+    cells = {}
+    for name, values in found.items():
+        pairs = [None if a is None or b is None else a - b for a, b in zip(values, found[first], strict=True)]
+        cells[name] = [_text(over_seeds(values), ""), "" if name == first else _text(over_seeds(pairs), "+")]
+    return cells
 
 
 def _text(value: Value, sign: str) -> str:

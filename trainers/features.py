@@ -18,7 +18,7 @@ from dassl.data.samplers import epoch_order
 from dassl.errors import InputError
 from datasets.digests import digests_of_groups, file_status
 from trainers.precision import Precision
-from trainers.store import open_store
+from trainers.store import Tensors, open_store
 
 # A CPU is fastest on batches that stay in its caches, a GPU on batches that fill it.
 ENCODE_BATCH = {"cpu": 8, "cuda": 256}
@@ -63,13 +63,11 @@ class Encoder:
         wrapper = DatasetWrapper(self.cfg, items, build_transform(self.cfg, is_train=False))
         workers = min(usable_workers(self.cfg), 1 + len(items) // 100)
 
-        def encode(_: object) -> Iterator[Tensor]:
-            yield torch.cat(list(self._encode(wrapper, prompt, self.batch_size, workers, describe)))
+        def encode(_: object) -> Iterator[Tensors]:
+            yield {"features": torch.cat(list(self._encode(wrapper, prompt, self.batch_size, workers, describe)))}
 
-        if keep:
-            (features,) = self._kept("images", [{}], [items], prompt, encode)
-        else:
-            (features,) = encode(None)
+        (found,) = self.kept("images", [{}], [items], prompt, encode) if keep else encode(None)
+        features = found["features"]
         labels = torch.tensor([item.label for item in items], device=self.backbone.device)
         return features, labels
 
@@ -80,15 +78,17 @@ class Encoder:
         depend on the other images of the run, and runs share the entries of the images they have in common.
         """
 
-        def encode(missing: list[int]) -> Iterator[Tensor]:
+        def encode(missing: list[int]) -> Iterator[Tensors]:
             images.decode_all()
             views = _Views(images, missing, epochs)
-            return self._encode(views, prompt, len(epochs), usable_workers(self.cfg), "training views")
+            encoded = self._encode(views, prompt, len(epochs), usable_workers(self.cfg), "training views")
+            return ({"features": features} for features in encoded)
 
         items = images.data_source
         about = {"seed": images.seed, "epochs": [epochs.start, epochs.stop]}
         keys = [{**about, "stream": stream_name(item.impath)} for item in items]
-        return torch.stack(self._kept("views", keys, [[item] for item in items], prompt, encode), dim=1)
+        kept = self.kept("views", keys, [[item] for item in items], prompt, encode)
+        return torch.stack([entry["features"] for entry in kept], dim=1)
 
     def _about(self) -> dict:
         device = self.backbone.device
@@ -100,20 +100,31 @@ class Encoder:
             "torch": torch.__version__,
         }
 
-    def _kept(
+    def kept(
         self,
         kind: str,
         keys: list[dict],
         files: list[Sequence[Datum]],
         prompt: VisualPrompt | None,
-        encode: Callable[[list[int]], Iterable[Tensor]],
-    ) -> list[Tensor]:
-        """Features from the cache, on the device; each entry depends on its own image files."""
+        encode: Callable[[list[int]], Iterable[Tensors]],
+    ) -> list[Tensors]:
+        """Tensors of images from the cache, on the device, which depend on the backbone and the test transform.
+
+        Args:
+            kind: what they are; the sub-folder of the cache.
+            keys: for each entry, what it depends on beside its files and the prompt, as JSON values.
+            files: the images that each entry is made of.
+            prompt: the visual prompt.
+            encode: computes the missing entries, in the order of the given indices.
+
+        Raises:
+            InputError: image files changed while they were encoded.
+        """
         import torchvision  # takes seconds to load, and checking settings does not need it
 
         about = {
             **self._about(),
-            "prompt": prompt and [prompt.tokens, prompt.depth, prompt.placement],
+            "prompt": prompt and prompt.key(),
             "precision": self.precision.name,
             "transform": self.cfg.INPUT.dump(),
             "reading": repr(build_image_reader(self.cfg)),
@@ -123,16 +134,16 @@ class Encoder:
         before = [[file_status(path) for path in group] for group in paths]
         keys = [{**about, **key, "files": digest} for key, digest in zip(keys, digests_of_groups(paths), strict=True)]
 
-        def compute(missing: list[int]) -> Iterator[dict[str, Tensor]]:
-            for place, features in zip(missing, encode(missing), strict=True):
+        def compute(missing: list[int]) -> Iterator[Tensors]:
+            for place, tensors in zip(missing, encode(missing), strict=True):
                 if [file_status(path) for path in paths[place]] != before[place]:
                     raise InputError(
                         "image files changed while they were encoded; start the run again when nothing writes to them"
                     )
-                yield {"features": features}
+                yield tensors
 
         kept = self.store.get_many(kind, keys, compute)
-        return [entry["features"].to(self.backbone.device) for entry in kept]
+        return [{name: value.to(self.backbone.device) for name, value in entry.items()} for entry in kept]
 
     @torch.no_grad()
     def _encode(

@@ -81,9 +81,11 @@ class Layout:
     blocks: int
 
     @property
-    def prompt_tokens(self) -> slice:
-        """The positions of the prompt tokens, which follow the class token."""
-        return slice(1, 1 + (self.prompt.tokens if self.prompt else 0))
+    def prompt_tokens(self) -> list[int]:
+        """The positions of the prompt tokens in the sequence."""
+        if self.prompt is None:
+            return []
+        return [1 + place for place in self.prompt.positions or range(self.prompt.tokens)]
 
     def overwritten(self, block: int) -> bool:
         """Whether the prompt tokens are written anew in the input of a block, counted from 0."""
@@ -92,27 +94,29 @@ class Layout:
         return self.prompt.depth is None or block < self.prompt.depth
 
     def grid(self, row: Tensor) -> tuple[Tensor, Tensor]:
-        """The values (L,) of all tokens as those of the patches (side, side), and which patches the tower reads.
+        """The values (…, L) of all tokens as those of the patches (…, side, side), and which patches the tower reads.
 
         A prompt with placement "insert" stands between class token and patches; one with placement "replace"
-        overwrites the first patches, which are 0.
+        overwrites patches, which are 0.
 
         Raises:
             InputError: the tokens are not a class token, a prompt and a square grid.
         """
-        hidden = self.prompt_tokens.stop - 1
-        inserted = hidden if self.prompt and self.prompt.placement == "insert" else 0
-        patches = row[1 + inserted :].clone()
-        side = isqrt(len(patches))
-        if side * side != len(patches):
+        hidden = self.prompt_tokens
+        inserted = len(hidden) if self.prompt and self.prompt.placement == "insert" else 0
+        patches = row[..., 1 + inserted :].clone()
+        count = patches.shape[-1]
+        side = isqrt(count)
+        if side * side != count:
             raise InputError(
                 f"the image tower has {self.tokens} tokens, which are no class token, prompt and square grid of "
                 "patches; maps are supported for towers with this order only"
             )
-        seen = torch.ones_like(patches, dtype=torch.bool)
-        seen[: hidden - inserted] = False
-        patches[~seen] = 0
-        return patches.view(side, side), seen.view(side, side)
+        seen = torch.ones(count, dtype=torch.bool, device=row.device)
+        if hidden and not inserted:
+            seen[[position - 1 for position in hidden]] = False
+        patches[..., ~seen] = 0
+        return patches.unflatten(-1, (side, side)), seen.view(side, side)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from sweep.report.grid import REFERENCES, Grid, Metric, metric
 from sweep.report.published import published
 from sweep.report.significance import compare
 from sweep.report.stats import Value
-from sweep.report.tables import DASH, Cell, Table, mean_cell, shots_label
+from sweep.report.tables import DASH, Cell, Table, mean_cell, p_text, shots_label
 
 LEVEL = 0.05  # of significance
 
@@ -37,7 +37,7 @@ def _against(grid: Grid, reference: str, columns: list[tuple[str, int, Metric]])
                 rows[method].append(Cell(DASH, missing=missing + grid.missing(method, grid.datasets, shots)))
                 continue
             result = found[method]
-            text = f"{result.difference:+.2f} (p {_p(result.p_holm)})"
+            text = f"{result.difference:+.2f} (p {p_text(result.p_holm)})"
             rows[method].append(Cell(text, result.difference, marked=result.p_holm < LEVEL))
     pairs = len(grid.datasets) * len(grid.seeds)
     counted = f"{pairs} pair{'s' * (pairs != 1)}"
@@ -50,10 +50,6 @@ def _against(grid: Grid, reference: str, columns: list[tuple[str, int, Metric]])
         notes.append(f"With {counted}, p < 0.05 cannot be reached, whatever the differences.")
     names = [name for name, _, _ in columns]
     return Table(f"against_{reference}", f"Accuracy against {reference}", names, list(rows.items()), notes)
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def published_tables(grid: Grid) -> tuple[list[Table], list[str]]:

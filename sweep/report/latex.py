@@ -11,18 +11,21 @@ def latex(report: Report) -> str:
     parts = [f"% {one_line(report.title)}\n% {about}"]
     for section in report.sections:
         parts.append(f"% {one_line(section.title)}")
-        parts += [_table(table, f"{section.key}_{table.key}", section.title) for table in section.tables if table.rows]
+        parts += [
+            latex_table(table, f"{section.key}_{table.key}", section.title) for table in section.tables if table.rows
+        ]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: Table, label: str, about: str) -> str:
+def latex_table(table: Table, label: str, about: str) -> str:
+    """A table environment; its caption is the title, and what the table is about."""
     lines = [" & ".join([escaped(name), *map(_cell, cells)]) + r" \\" for name, cells in table.rows]
     label = file_name(label.replace(" ", "-"))
     notes = "".join(f"% {one_line(note)}\n" for note in table.notes)
     return (
         f"{notes}\\begin{{table}}\n\\centering\n\\caption{{{escaped(f'{table.title}. {about}.')}}}\n"
         f"\\label{{tab:{label}}}\n\\begin{{tabular}}{{l{'r' * len(table.columns)}}}\n\\toprule\n"
-        + " & ".join(map(escaped, ["method", *table.columns]))
+        + " & ".join(map(escaped, [table.rows_of, *table.columns]))
         + " \\\\\n\\midrule\n"
         + "\n".join(lines)
         + "\n\\bottomrule\n\\end{tabular}\n\\end{table}"

@@ -40,7 +40,17 @@ class Cell:
 
 @dataclass
 class Table:
-    """Methods by columns. Detail tables are not printed on the terminal, and folded on the HTML page."""
+    """Rows, such as methods, by columns.
+
+    Attributes:
+        key: for labels and links.
+        title: for readers.
+        columns: their headers, without that of the rows' names.
+        rows: name and cells of each.
+        notes: sentences below the table.
+        detail: it is not printed on the terminal, and folded on the HTML page.
+        rows_of: what the rows are, the header of their names.
+    """
 
     key: str
     title: str
@@ -48,6 +58,7 @@ class Table:
     rows: list[tuple[str, list[Cell]]]
     notes: list[str] = field(default_factory=list)
     detail: bool = False
+    rows_of: str = "method"
 
 
 @dataclass
@@ -90,6 +101,10 @@ def mark_best(rows: Sequence[tuple[str, list[Cell]]], largest: bool = True) -> N
         values = [cell.value for cell in column if cell.value is not None]
         for cell in column:
             cell.marked = len(values) > 1 and cell.value == best(values)
+
+
+def p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def shots_label(shots: int) -> str:

@@ -37,7 +37,7 @@ def markdown(report: Report) -> str:
         parts.append("\n".join(f"- {name}: {escaped(text)}" for name, text in section.facts))
         if section.missing:
             parts.append("Missing:\n\n" + "\n".join(f"- {escaped(line)}" for line in section.missing))
-        parts += [_markdown_table(table) for table in section.tables if table.rows]
+        parts += [markdown_table(table) for table in section.tables if table.rows]
         parts += [f"![{escaped(curve.title)}](curves/{section.key}/{curve.name}.png)" for curve in section.curves]
         parts += [f"![{escaped(m.alt)}](confusion/{section.key}/{m.path}.png)" for m in section.matrices]
     return "\n\n".join(parts) + "\n"
@@ -53,10 +53,11 @@ def table_text(table: Table, style: str, show: Callable[[Cell], str], name: Call
         name: the text of a method's or a column's name.
     """
     rows = [[name(method), *map(show, cells)] for method, cells in table.rows]
-    return tabulate(rows, ["method", *map(name, table.columns)], tablefmt=style, disable_numparse=True)
+    return tabulate(rows, [table.rows_of, *map(name, table.columns)], tablefmt=style, disable_numparse=True)
 
 
-def _markdown_table(table: Table) -> str:
+def markdown_table(table: Table) -> str:
+    """A table with its title and notes; marked cells are bold."""
     text = table_text(table, "github", lambda cell: f"**{cell.plain}**" if cell.marked else cell.plain, escaped)
     return "\n\n".join([f"### {escaped(table.title)}", text, *map(escaped, table.notes)])
 
