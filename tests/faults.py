@@ -3,10 +3,10 @@
 import contextlib
 import json
 import multiprocessing
+import multiprocessing.util
 import os
 import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,7 +19,6 @@ from sweep.launchers import worker
 from sweep.launchers.local import PRELOAD
 from sweep.processes import context
 
-PROJECT = Path(__file__).resolve().parent.parent
 FOLDER = "TEST_FAULTS"  # names a folder with files <method>-<seed>, which hold the name of a fault
 SIGNALS = {"sweep": signal.SIGKILL, "interrupted sweep": signal.SIGINT}  # to the sweep, by victim
 DEATHS = "TEST_DEATHS"  # names a file with a line [victim, number of events] per death; they are recorded beside it
@@ -107,27 +106,22 @@ def alive(pid: int) -> bool:
     return False
 
 
-def start(*words) -> subprocess.Popen:
-    """A sweep as a process of its own."""
-    words = [sys.executable, "-m", "sweep", "run", *map(str, words)]
-    return subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def fork(*words, said: Path, serve: Callable[..., None] = serve_until_death) -> BaseProcess:
+def fork(*words, said: Path, serve: Callable[..., None] = serve_until_death, server: bool = False) -> BaseProcess:
     """A sweep as a process that is forked, and forks its workers, where a new Python would import torch for seconds.
 
     Args:
         words: its arguments.
         said: the file for what it prints.
         serve: what its workers do.
+        server: whether a server forks them, as in earnest; it is forked too.
     """
-    arguments = ([*map(str, words)], str(said), serve, dict(os.environ))
+    arguments = ([*map(str, words)], str(said), serve, server, dict(os.environ))
     process = context(PRELOAD).Process(target=_sweep, args=arguments)
     process.start()
     return process
 
 
-def _sweep(words: list[str], said: str, serve: Callable[..., None], environment: dict[str, str]) -> None:
+def _sweep(words: list[str], said: str, serve: Callable[..., None], server: bool, environment: dict[str, str]) -> None:
     from sweep.__main__ import main
     from sweep.launchers import local
 
@@ -137,8 +131,28 @@ def _sweep(words: list[str], said: str, serve: Callable[..., None], environment:
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in processes that a shell put in the background
-    local.context, local.serve = lambda _: multiprocessing.get_context("fork"), serve
+    local.serve = serve
+    if server:
+        multiprocessing.util.spawnv_passfds = _fork_python
+    else:
+        local.context = lambda _: multiprocessing.get_context("fork")
     sys.exit(main(["run", *words]))
+
+
+def _fork_python(path: str, words: list[str], kept: list[int]) -> int:
+    """In place of a new Python with the code in the last word: a fork that has only the kept files open."""
+    if pid := os.fork():
+        return pid
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        first = 3
+        for handle in sorted(kept):
+            os.closerange(first, handle)
+            first = handle + 1
+        os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+        exec(words[-1], {})
+    finally:
+        os._exit(0)
 
 
 def wait_for(condition, seconds: float = 600):

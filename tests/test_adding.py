@@ -5,11 +5,10 @@ Nothing is touched but the files that the documents name: no list of methods, ba
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
+from tests import forked
 from tests.test_readme import PAGES, PROJECT, block
 
 ADDED = {
@@ -44,8 +43,8 @@ def test_the_examples_pass_the_tests_of_the_registries(copy):
         assert not (copy / name).exists()
         (copy / name).write_text(block(*example[:2], PAGES[example[2]]))
     (copy / "prompts" / "thyroid.json").write_text(json.dumps(SENTENCES))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, "-k", CHOSEN]
-    done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:]
-    listed = subprocess.run([sys.executable, "train.py", "--list"], cwd=copy, capture_output=True, text=True).stdout
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, "-k", CHOSEN]
+    done = forked.run(*command, log=copy / "said.txt", project=copy)
+    assert done.returncode == 0, done.said[-4000:]
+    listed = forked.run("train.py", "--list", log=copy / "said.txt", project=copy).said
     assert all(name in listed for name in ("`TaskRes`", "MyModel", "thyroid"))

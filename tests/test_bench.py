@@ -46,7 +46,7 @@ def in_this_process(monkeypatch):
 
 
 def test_the_benchmark_measures_and_writes(phantom_root, tmp_path, capsys, in_this_process):
-    path = small_model(tmp_path / "model")
+    path = small_model(tmp_path / "model", "test_vit")
     words = ["--path", str(path), "--root", str(phantom_root), "--repeats", "1", "--output", str(tmp_path / "results")]
     assert main(words) == 0
     printed = capsys.readouterr().out
@@ -70,7 +70,7 @@ def test_sweeps_of_finished_runs_are_timed(monkeypatch, capsys, in_this_process)
 
 
 def test_predictions_are_timed_against_the_plain_loop(tmp_path, capsys, in_this_process):
-    path = small_model(tmp_path / "model")
+    path = small_model(tmp_path / "model", "test_vit")
     assert bench.predict.main(["--path", str(path), "--images", "3", "--repeats", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     ways = [line.split("|")[1].strip() for line in lines if line.count("|") == 4]

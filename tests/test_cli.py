@@ -230,7 +230,7 @@ def test_prompts_that_the_data_set_lacks(command, tmp_path):
 
 
 def test_biomedclip_from_a_local_folder(command, tmp_path):
-    folder = small_model(tmp_path / "model")
+    folder = small_model(tmp_path / "model", "test_vit")
     code, _ = command("--trainer", "BiomedDPT_BiomedCLIP", "--shots", 1, *FAST, "MODEL.BACKBONE.PATH", folder,
                       "TRAINER.BIOMEDDPT.N_PROMPTS", 2)  # fmt: skip
     assert code == 0

@@ -1,12 +1,10 @@
 """BiomedCLIP and Tiny: loading, text without padding, visual prompts, errors."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 
@@ -14,6 +12,7 @@ from clip import VisualPrompt, build_backbone
 from dassl.errors import InputError
 from datasets.phantom import Phantom
 from datasets.splits import make_split
+from tests import forked
 from tools.random_model import full_size_model, hub_cache, small_model
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -152,25 +151,26 @@ def test_preprocessing_equals_open_clips(tiny, build):
     torch.testing.assert_close(own.transform(image), library(image))
 
 
-def load_in_new_process(home, path="", offline=True):
-    env = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": str(int(offline)), "PYTHONPATH": str(PROJECT)}
-    code = f"from clip import build_backbone; print(build_backbone('BiomedCLIP', {path!r}).logit_scale)"
-    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """The home of an empty hub cache, without a network; tests/test_hub.py sets the same through the environment."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+    return tmp_path / "hf"
 
 
-def test_biomedclip_loads_from_the_hub_cache_without_a_network(small, tmp_path):
+def test_biomedclip_loads_from_the_hub_cache_without_a_network(small, offline):
     folder, _ = small
-    done = load_in_new_process(hub_cache(tmp_path / "hf", folder))
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout.split()[-1]) == pytest.approx(85.2323, rel=1e-5)
+    hub_cache(offline, folder)
+    assert build_backbone("BiomedCLIP").logit_scale == pytest.approx(85.2323, rel=1e-5)
 
 
-def test_error_of_missing_weights_offline_says_how_to_download(tmp_path):
-    done = load_in_new_process(tmp_path / "empty")
-    assert "InputError" in done.stderr
-    assert "neither in the local cache nor can they be downloaded" in done.stderr
-    assert "hf download" in done.stderr
-    assert "MODEL.BACKBONE.PATH" in done.stderr
+def test_error_of_missing_weights_offline_says_how_to_download(offline):
+    with pytest.raises(InputError) as raised:
+        build_backbone("BiomedCLIP")
+    assert "neither in the local cache nor can they be downloaded" in str(raised.value)
+    assert "hf download" in str(raised.value)
+    assert "MODEL.BACKBONE.PATH" in str(raised.value)
 
 
 def test_folders_that_do_not_hold_a_model_are_refused(small, tmp_path):
@@ -208,7 +208,7 @@ MEASURE = """
 import resource, sys
 import configs, open_clip, sklearn.metrics, torchmetrics, train, transformers.models.bert.modeling_bert
 
-def peak():
+def peak():  # in a process that is forked; that of a new program would start with the peak of pytest
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 framework = peak()
@@ -233,12 +233,13 @@ def test_full_size_model_needs_at_most_one_and_a_half_times_the_memory_of_its_we
     words = ["--trainer", "BiomedDPT", "--backbone", "BiomedCLIP", "--root", str(root), "--shots", "1"]
     words += ["--output-dir", str(tmp_path / "run"), "MODEL.BACKBONE.PATH", str(folder), "OPTIM.MAX_EPOCH", "2"]
     words += ["DATALOADER.TRAIN_X.BATCH_SIZE", "8", "TRAINER.BIOMEDDPT.N_PROMPTS", "2"]
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": str(PROJECT)}
-    done = subprocess.run([sys.executable, "-c", MEASURE, *words], env=env, capture_output=True, text=True, cwd=PROJECT)
-    assert done.returncode == 0, done.stderr
+    words += ["INPUT.TRANSFORMS", "['normalize']"]  # both epochs show the same views, which are encoded once
+    (tmp_path / "measure.py").write_text(MEASURE)
+    done = forked.run(tmp_path / "measure.py", *words, log=tmp_path / "said.txt")
+    assert done.returncode == 0, done.said
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["metrics"]["all"]["total"] == 8
     assert len(results["loss_per_epoch"]) == 2  # one step each
     weights = (folder / "open_clip_pytorch_model.bin").stat().st_size / 1e9
     assert weights > 0.78
-    assert float(done.stdout.split()[-1]) < 1.5 * weights
+    assert float(done.said.split()[-1]) < 1.5 * weights

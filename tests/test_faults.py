@@ -18,7 +18,9 @@ from tests import faults
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at processes through /proc")
 # Runs trained side by side give the numbers of separate ones within rounding only; these are to be equal.
 ALONE = ["--stack", "1", "--slots", "1"]
-FAST = ["OPTIM.MAX_EPOCH", "20", "TRAINER.TIPADAPTER.SEARCH_STEPS", "5"]
+# Most of a run's time goes into the encoding of the views of each epoch: few epochs, of several steps.
+TRAINING = ["OPTIM.MAX_EPOCH", "5", "DATALOADER.TRAIN_X.BATCH_SIZE", "2"]
+FAST = [*TRAINING, "TRAINER.TIPADAPTER.SEARCH_STEPS", "5"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -129,7 +131,7 @@ def test_an_unreadable_data_set_fails_alone(few_images, whole, tmp_path, capsys)
             Image.effect_noise((40, 40), 10 + 10 * k).save(folder / f"{k}.png")
     victim = next((root / "BUSI").rglob("*.png"))
     content = victim.read_bytes()
-    words = ["run", "--root", str(root), "--methods", "CoOp", "--shots", "1", "--seeds", "1,2", *ALONE, *FAST[:2]]
+    words = ["run", "--root", str(root), "--methods", "CoOp", "--shots", "1", "--seeds", "1,2", *ALONE, *TRAINING]
     words += ["--output", str(tmp_path / "faulty"), "--datasets"]
     victim.write_bytes(content[:100])
     assert main([*words, "busi,phantom"]) == 1
@@ -151,11 +153,13 @@ def test_an_unreadable_data_set_fails_alone(few_images, whole, tmp_path, capsys)
 def test_workers_end_with_their_sweep(words, whole, tmp_path, signal_number, code):
     output = tmp_path / "stopped"
     command = [*words, "--slots", "2", "--output", output, *FAST]
-    process = faults.start(*command)
+    process = faults.fork(*command, said=tmp_path / "said.txt", serve=worker.serve, server=True)
     wait_for_a_run = faults.wait_for(lambda: list(output.rglob("log.txt")) and faults.workers(process.pid))
     server = [child for child in faults.children(process.pid) if faults.children(child)]
-    process.send_signal(signal_number)
-    assert process.wait(600) == code
+    assert server
+    os.kill(process.pid, signal_number)
+    process.join(600)
+    assert process.exitcode == code
     faults.wait_for(lambda: not any(map(faults.alive, [*wait_for_a_run, *server])))
     assert main(["run", *map(str, command)]) == 0
     assert_undisturbed(output, whole, 4)

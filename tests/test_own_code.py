@@ -1,7 +1,6 @@
 """Trainers and data sets in a user's own files: --import, and yaml files given by their path."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sweep.__main__ import build_parser, main
 from sweep.arguments import grids_and_options
 from tests import (
     coop_style,
+    forked,
     registered,  # noqa: F401 - the project's own classes are registered before the registries are copied
 )
 
@@ -110,10 +110,10 @@ def test_yaml_files_and_names_of_data_sets_in_one_sweep(tmp_path):
 
 def test_the_command_line_imports_coop_style_code(own):
     (own / "shades.yaml").write_text("DATASET:\n  NAME: Shades\n")
-    command = ["train.py", "--import", "tests/coop_style.py", "--trainer", "MeanColour", "--root", str(own), *FAST]
+    command = ["--import", "tests/coop_style.py", "--trainer", "MeanColour", "--root", str(own), *FAST]
     command += ["--dataset-config-file", str(own / "shades.yaml"), "--shots", "4", "--output-dir", str(own / "run")]
-    done = subprocess.run([sys.executable, *command], cwd=PROJECT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = forked.run("train.py", *command, log=own / "said.txt")
+    assert done.returncode == 0, done.said
     assert json.loads((own / "run" / "results.json").read_text())["method"] == "MeanColour"
     assert is_complete(own / "run")
 

@@ -16,7 +16,13 @@ from trainers.bundle import read_bundle, write_bundle
 from trainers.calibration import fit_temperature
 from trainers.predictor import Predictor
 
-WRITERS = {"BiomedCLIP": small_model, "CLIP": small_clip, "PubMedCLIP": small_pubmedclip, "PMC-CLIP": small_pmcclip}
+
+def shallow_model(folder):
+    """A BiomedCLIP whose ViT has six blocks of width 64."""
+    return small_model(folder, "test_vit")
+
+
+WRITERS = {"BiomedCLIP": shallow_model, "CLIP": small_clip, "PubMedCLIP": small_pubmedclip, "PMC-CLIP": small_pmcclip}
 
 
 def written_as(backbone):

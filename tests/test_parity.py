@@ -23,6 +23,8 @@ SETTINGS = [
     4,
     "INPUT.TRANSFORMS",
     "['normalize']",
+    "TEST.NO_TEST",  # the logits of the test images are compared here
+    True,
 ]
 BIOMED = "TRAINER.BIOMEDDPT."
 RUNS = {

@@ -28,7 +28,7 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster, few_images, tmp_path, monk
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
     words = ["run", "--root", str(few_images), "--methods", "CoOp", "--shots", "1,2", "--seeds", "1,2,3,4"]
-    words += ["--stack", "1", "OPTIM.MAX_EPOCH", "20"]
+    words += ["--stack", "1", "OPTIM.MAX_EPOCH", "5", "DATALOADER.TRAIN_X.BATCH_SIZE", "2"]
     output = tmp_path / "ray"
 
     complete_then = []

@@ -18,7 +18,7 @@ def words(few_images):
     words = ["run", "--root", str(few_images), "--methods", "ZeroShot,CoOp", "--shots", "1", "--seeds", "1,2"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        yield [*words, "--stack", "1", "OPTIM.MAX_EPOCH", "2"]
+        yield [*words, "OPTIM.MAX_EPOCH", "2"]
 
 
 @pytest.fixture(scope="module")

@@ -42,10 +42,10 @@ def write_model(folder: Path, vit: str, bert: dict, embed_dim: int, context: int
     torch.save(weights, folder / "open_clip_pytorch_model.bin")
 
 
-def small_model(folder: Path) -> Path:
-    """Write a BiomedCLIP with a small ViT and a BERT of two layers."""
+def small_model(folder: Path, vit: str = "vit_tiny_patch16_224") -> Path:
+    """Write a BiomedCLIP with a small ViT of timm (its name) and a BERT of two layers."""
     bert = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
-    write_model(folder, "vit_tiny_patch16_224", {**bert, "vocab_size": 3000}, embed_dim=32, context=256)
+    write_model(folder, vit, {**bert, "vocab_size": 3000}, embed_dim=32, context=256)
     return folder
 
 
