@@ -58,7 +58,8 @@ def measure(args: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_pictures(subject, results.pictures, folder)
     results.about |= {"forward passes": subject.passes, "seconds": round(time.time() - started, 1)}
-    results.about |= {f"version of {name}": str(value) for name, value in environment(tuner.device).items()}
+    made_with = environment(tuner.device)
+    results.about["made with"] = ", ".join(f"{name} {value}" for name, value in made_with.items() if value is not None)
     results.write(folder)
     for line in write_report(results, folder):
         print(line)

@@ -65,7 +65,8 @@ DISTRIBUTIONS = Figure(
 HEADS = Figure(
     "heads",
     "Blocks and heads",
-    "Enrichment of the class token's attention inside lesions, mean over images, of each head of each block.",
+    "Enrichment of the class token's attention inside lesions, mean over images, of each head of each block, over the "
+    "patches that the condition does not replace.",
 )
 ACCURACIES = Figure(
     "accuracy",
@@ -196,22 +197,21 @@ def _boxes(axes: Any, results: Results, conditions: Sequence[Condition], values:
 def _heads(results: Results, summary: Summary) -> Any:
     import numpy as np
 
-    def table(name: str) -> Any:
-        return np.array(results.heads[name], dtype=float)  # None becomes "not a number"
+    def table(rows: Any) -> Any:
+        return np.array(rows, dtype=float)  # None becomes "not a number"
 
-    none, compared = table(NO_PROMPT), [c for c in claims(results) if len(results.heads[c.name])]
-    compared = [c for c in compared if table(c.name).shape == none.shape]
-    if none.size == 0 or not compared or np.isnan(none).all():
+    pairs = [(c, table(results.reference_heads[c.name]), table(results.heads[c.name])) for c in claims(results)]
+    pairs = [(c, none, own) for c, none, own in pairs if own.size and none.shape == own.shape]
+    if not pairs or all(np.isnan(own).all() for _, _, own in pairs):
         return None
-    blocks, heads = none.shape
+    blocks, heads = pairs[0][1].shape
     width, height = min(max(0.16 * heads, 1.5), 2.4), min(max(0.16 * blocks, 1.1), 3.2)
-    figure = empty_figure(3 * (width + 0.75), len(compared) * (height + 0.55) + 0.1)
-    panels = figure.subplots(len(compared), 3, squeeze=False)
-    shown = [none, *(table(c.name) for c in compared)]
-    largest = float(np.nanmax(shown))
-    widest = max(float(np.nanmax(np.abs(own - none))) for own in shown[1:]) or 1.0
-    for row, condition in zip(panels, compared, strict=True):
-        own, name = table(condition.name), one_line(condition.name)
+    figure = empty_figure(3 * (width + 0.75), len(pairs) * (height + 0.55) + 0.1)
+    panels = figure.subplots(len(pairs), 3, squeeze=False)
+    largest = float(np.nanmax([matrices for _, *matrices in pairs]))
+    widest = max(float(np.nanmax(np.abs(own - none))) for _, none, own in pairs) or 1.0
+    for row, (condition, none, own) in zip(panels, pairs, strict=True):
+        name = one_line(condition.name)
         for axes, values, title in ((row[0], none, "no prompt"), (row[1], own, name)):
             picture = _matrix(axes, values, title, cmap="cividis", vmin=0.0, vmax=largest)
         figure.colorbar(picture, ax=row[1], label="enrichment")

@@ -39,6 +39,7 @@ class Recorder:
         self._numbers: dict[tuple[str, str, str, str], Column] = defaultdict(list)
         self._curves: dict[tuple[str, str, str], Column] = defaultdict(list)
         self._heads: dict[str, list[Tensor]] = {name: [] for name in subject.prompts}
+        self._reference_heads: dict[str, list[Tensor]] = {name: [] for name in subject.prompts}
         self._outcomes = {
             name: Outcome({text: [] for text in subject.texts}, {text: [] for text in subject.texts})
             for name in subject.prompts
@@ -90,7 +91,8 @@ class Recorder:
             ],
             measures=measures,
             curves=curves,
-            heads={name: torch.stack(found).mean(0).tolist() for name, found in self._heads.items()},
+            heads=_means(self._heads),
+            reference_heads=_means(self._reference_heads),
             outcomes=self._outcomes,
         )
 
@@ -125,9 +127,8 @@ class Recorder:
                 for measure in MEASURES:
                     self._numbers[condition, str(name), scope, measure].append(values.get(measure))
         if inside is not None and inside[seen].sum() > 0:
-            heads = entry["heads"].cpu().double() * seen
-            mass = (heads * inside).sum((-2, -1)) / heads.sum((-2, -1))
-            self._heads[condition].append(mass / inside[seen].double().mean())
+            for kept, of in ((self._heads, entry), (self._reference_heads, reference)):
+                kept[condition].append(_enrichment(of["heads"].cpu(), inside, seen))
 
     def _follow(
         self, condition: Condition, prompt: VisualPrompt | None, place: int, entry: Tensors, mask: Tensor | None
@@ -143,3 +144,15 @@ class Recorder:
                 found = subject.curves(place, prompt, name, entry["maps"][index], entry["seen"], self.steps)
             for curve, value in zip(CURVES, found, strict=True):
                 self._curves[condition.name, str(name), curve].append(value)
+
+
+def _enrichment(heads: Tensor, inside: Tensor, seen: Tensor) -> Tensor:
+    """Mass inside the lesion divided by its area, (layers, heads), over the seen patches."""
+    counted = heads.double() * seen
+    mass = (counted * inside).sum((-2, -1)) / counted.sum((-2, -1))
+    return mass / inside[seen].double().mean()
+
+
+def _means(found: dict[str, list[Tensor]]) -> dict[str, list[list[float]]]:
+    """Means over the images; nothing where no image has a lesion."""
+    return {name: torch.stack(of_images).mean(0).tolist() if of_images else [] for name, of_images in found.items()}

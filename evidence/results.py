@@ -12,6 +12,7 @@ from dassl.utils import atomic_path
 
 FILE = "results.json"
 VERSION = 1
+DIGITS = 6
 NO_PROMPT = "none"  # the condition that all others are compared with
 MEASURES = ("mass", "enrichment", "pointing", "iou", "auroc")
 CURVES = ("insertion", "deletion")
@@ -93,7 +94,9 @@ class Results:
             a prompt replaces has the value 0. Scope "kept" leaves out the patches that this condition replaces, and
             "reference" is NO_PROMPT with the same patches left out. NO_PROMPT has the scope "all" only.
         curves: condition name → map → "insertion" or "deletion" → column; empty where no curves were asked for.
-        heads: condition name → enrichment (layers, heads) of the class token's attention, mean over images.
+        heads: condition name → enrichment (layers, heads) of the class token's attention over the patches that the
+            condition leaves, mean over images.
+        reference_heads: condition name → that of NO_PROMPT over the same patches.
         outcomes: condition name → how it classifies.
         pictures: index of the image → name of its files in the folder pictures/, for a few images per class.
     """
@@ -107,6 +110,7 @@ class Results:
     measures: dict[str, dict[str, dict[str, dict[str, Column]]]]
     curves: dict[str, dict[str, dict[str, Column]]]
     heads: dict[str, list[list[float]]]
+    reference_heads: dict[str, list[list[float]]]
     outcomes: dict[str, Outcome]
     pictures: dict[int, str] = field(default_factory=dict)
 
@@ -116,9 +120,18 @@ class Results:
 
     def write(self, folder: Path) -> None:
         """Write results.json into a folder, atomically."""
-        content = {"version": VERSION, **asdict(self)}
+        content = {"version": VERSION, **_rounded(asdict(self))}
         with atomic_path(folder / FILE) as temporary:
             temporary.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    """A JSON value whose numbers have DIGITS significant digits, which makes the file half as large."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _rounded(of) for key, of in value.items()}
+    return [_rounded(of) for of in value] if isinstance(value, list | tuple) else value
 
 
 def read_results(folder: Path) -> Results:
@@ -151,6 +164,7 @@ def _parsed(content: Mapping[str, Any]) -> Results:
         measures=content["measures"],
         curves=content["curves"],
         heads=content["heads"],
+        reference_heads=content["reference_heads"],
         outcomes={name: Outcome(**outcome) for name, outcome in content["outcomes"].items()},
         pictures={int(index): _file(name) for index, name in content["pictures"].items()},
     )
@@ -164,7 +178,7 @@ def _check(results: Results) -> None:
         raise ValueError(f"its conditions must start with '{NO_PROMPT}' and be different")
     if not all(0 <= image.label < len(results.classnames) for image in results.images):
         raise ValueError("a label is no class")
-    for part in (results.measures, results.heads, results.outcomes):
+    for part in (results.measures, results.heads, results.reference_heads, results.outcomes):
         if list(part) != names:
             raise ValueError("its conditions and its numbers do not agree")
     maps = [str(name) for name in results.maps]
@@ -180,7 +194,7 @@ def _check(results: Results) -> None:
         for of_map in condition_curves.values():
             for curve in CURVES:
                 _check_column(of_map[curve], count)
-    for rows in results.heads.values():
+    for rows in (*results.heads.values(), *results.reference_heads.values()):
         for row in rows:
             _check_column(row, len(rows[0]))
     texts = [*results.outcomes[NO_PROMPT].predicted]

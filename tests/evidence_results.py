@@ -39,6 +39,7 @@ def make_results(conditions=CONDITIONS, classnames=("benign", "malignant"), maps
         heads={
             name: [[1.0 + 0.1 * k + 0.2 * j * (name == names[1]) for j in range(2)] for k in range(3)] for name in names
         },
+        reference_heads={name: [[1.0 + 0.1 * k] * 2 for k in range(3)] for name in names},
         outcomes={name: _outcome(name, texts) for name in names},
     )
     return results
@@ -82,7 +83,7 @@ def _outcome(condition, texts):
     step = 0.0 if condition == NO_PROMPT else STEPS.get(condition, 0.0)
     return Outcome(
         predicted={text: [1 - k % 2 if k < wrong else k % 2 for k in range(IMAGES)] for text in texts},
-        probability={text: [0.5 - 2 * step * (k + 1) for k in range(IMAGES)] for text in texts},
+        probability={text: [round(0.5 - 2 * step * (k + 1), 6) for k in range(IMAGES)] for text in texts},
         few_shot=[60.0, 62.0, 64.0] if condition == NO_PROMPT else [61.0, 62.0, 66.0] if condition == "replace" else [],
     )
 

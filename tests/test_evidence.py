@@ -26,7 +26,7 @@ def measured(few_images, tmp_path_factory):
     home = tmp_path_factory.mktemp("evidence")
     words = ["attention", "--root", str(few_images), "--conditions", CONDITIONS, "--curves", "replace", "--steps", "2"]
     words += ["--shots", "1", "--seeds", "1,2", "--output", str(home / "found")]
-    counts, encode_image = [], BiomedCLIP.encode_image
+    counts, reported, encode_image = [], [], BiomedCLIP.encode_image
 
     def counted(self, pixels, prompt=None):
         counts.append(len(pixels))
@@ -34,11 +34,13 @@ def measured(few_images, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BiomedCLIP, "encode_image", counted)
+        patch.setattr("evidence.attention.write_report", lambda results, folder: reported.append(results) or ["a line"])
         patch.setenv("BIOMED_DPT_CACHE", str(home / "cache"))
         assert main(words) == 0
         first = sum(counts)
         counts.clear()
         assert main(words) == 0
+    assert len(reported) == 2
     return home / "found", first, sum(counts), words
 
 
@@ -120,7 +122,8 @@ def test_bad_arguments(words, message, few_images, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_tuned_model_gives_one_more_text(few_images, build, tmp_path):
+def test_a_tuned_model_gives_one_more_text(few_images, build, tmp_path, monkeypatch):
+    monkeypatch.setattr("evidence.attention.write_report", lambda results, folder: [])
     trainer = build("CoOp", root=str(few_images))
     write_bundle(tmp_path / "run", trainer.bundle({"temperature": 1.0, "fitted_on": "uncalibrated"}, {}), "")
     words = [

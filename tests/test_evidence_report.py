@@ -150,7 +150,7 @@ def test_without_lesions_there_is_a_report(tmp_path):
         for measures in scopes.values():
             measures.update({measure: [None] * len(found.images) for measure in measures})
     found.curves = {}
-    found.heads = {name: [] for name in found.heads}
+    found.heads = found.reference_heads = {name: [] for name in found.heads}
     found.write(tmp_path)
     assert write_report(found, tmp_path) == [
         "No image has a lesion, so that no share of the attention inside lesions can be measured."

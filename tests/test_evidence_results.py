@@ -40,6 +40,7 @@ OUTCOME = ("outcomes", "replace")
         (MASS, {}), ((*MASS, 0), "0.5"), ((*MASS, 0), float("nan")), ((*MASS, 0), True), (MASS[:3], {}),
         (("measures", "none"), {}), (("curves", "replace", "attention"), {}),
         (("curves", "replace", "attention", "insertion"), [0.1]), (("heads", "replace", 0), [1.0]),
+        (("reference_heads", "replace", 0), [1.0]), (("reference_heads",), {}),
         (("heads", "replace"), 3), ((*OUTCOME, "predicted"), {}), ((*OUTCOME, "probability", "template"), [0.5]),
         ((*OUTCOME, "few_shot"), 60.0), ((*OUTCOME, "few_shot", 0), "60"), ((*OUTCOME, "more"), 1),
         (("pictures", "0"), "../a"), (("pictures", "0"), "a/b"), (("pictures", "0"), None), (("pictures", "99"), "a"),
