@@ -25,6 +25,7 @@ FOREST = (
     ("auroc", "AUROC of patches,\npoints"),
 )
 # Without the date, so that the same results give the same file.
+LARGE = 400_000  # bytes of a PNG file
 FORMATS = {"png": PNG, "pdf": {"format": "pdf", "metadata": {"CreationDate": None}}}
 MOST_TEXTS = 3  # panels of zero-shot accuracy
 
@@ -88,8 +89,18 @@ def save(make: Any, folder: Path, name: str) -> bool:
         for suffix, how in FORMATS.items():
             with atomic_path(folder / f"{name}.{suffix}") as temporary:
                 figure.savefig(temporary, dpi=DPI, **how)
+                if suffix == "png" and Path(temporary).stat().st_size > LARGE:
+                    _with_palette(temporary)
             figure.set_layout_engine("none")  # the places stay as they are
     return True
+
+
+def _with_palette(path: str | Path) -> None:
+    """Store a PNG file with 256 colours, which makes it a third as large."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(256, kmeans=1).save(path, format="PNG", optimize=True)
 
 
 def empty_figure(width: float, height: float) -> Any:

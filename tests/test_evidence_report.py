@@ -14,6 +14,7 @@ from evidence.results import NO_PROMPT, Condition, MapName
 from evidence.sentences import headlines
 from evidence.summary import ALL, OTHERS, summarise
 from evidence.tables import build_report
+from tests.conftest import PROJECT
 from tests.evidence_results import LESIONS, MAPS, add_pictures, make_results
 from tests.test_report_page import opened
 
@@ -273,3 +274,11 @@ def test_damaged_pictures_leave_no_gallery(tmp_path, damage):
 def test_a_folder_without_results_is_refused(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert "results.json' cannot be read" in capsys.readouterr().err
+
+
+def test_the_example_in_a_browser(browser):
+    page = PROJECT / "docs" / "example_evidence" / "report.html"
+    opened(browser, page, 1280, "light")
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 300)")
+    assert "The replaced patches explain +0.34 points" in browser.execute_script("return document.body.innerText")
