@@ -24,8 +24,8 @@ FOREST = (
     ("pointing", "pointing game,\npoints"),
     ("auroc", "AUROC of patches,\npoints"),
 )
-# Without the date, so that the same results give the same file.
 LARGE = 400_000  # bytes of a PNG file
+# Without the date, so that the same results give the same file.
 FORMATS = {"png": PNG, "pdf": {"format": "pdf", "metadata": {"CreationDate": None}}}
 MOST_TEXTS = 3  # panels of zero-shot accuracy
 
