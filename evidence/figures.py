@@ -27,7 +27,7 @@ FOREST = (
 LARGE = 400_000  # bytes of a PNG file
 # Without the date, so that the same results give the same file.
 FORMATS = {"png": PNG, "pdf": {"format": "pdf", "metadata": {"CreationDate": None}}}
-MOST_TEXTS = 3  # panels of zero-shot accuracy
+MOST_TEXTS = 3  # panels of accuracy with a text
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def draw_accuracies(results: Results, summary: Summary) -> Any:
     panels = []
     for text in list(results.outcomes[NO_PROMPT].predicted)[:MOST_TEXTS]:
         panels.append(
-            (f"zero-shot, {text}", {c: 100 * e.effect.mean for (c, t), e in summary.zero_shot.items() if t == text})
+            (f"text {text}", {c: 100 * e.effect.mean for (c, t), e in summary.zero_shot.items() if t == text})
         )
     few = {c: found.difference.mean for c, found in summary.few_shot.items() if found.difference.mean is not None}
     panels += [("few-shot", few)] if few else []
@@ -275,7 +275,7 @@ def draw_accuracies(results: Results, summary: Summary) -> Any:
 
 
 def _marker(results: Results, condition: Condition, k: int) -> dict[str, Any]:
-    colour = COLOURS[k % len(COLOURS)]
+    colour = COLOURS[k % (len(COLOURS) - 1)]  # the last one is grey, as controls are
     if condition.control or condition in claims(results):
         colour = _colour(results, condition)
     return {"color": colour, "marker": MARKERS[k % len(MARKERS)], "markersize": 5, "linestyle": "", "alpha": 0.85}

@@ -138,7 +138,7 @@ def _about_classes(summary: Summary, condition: str) -> list[str]:
             continue
         ends = f"{summary.accuracy[NO_PROMPT, text]:.2f} % with no prompt and {summary.accuracy[name, text]:.2f} %"
         about = f"{signed(change)} points; 95 % interval {bounds(change)}; {p_value(change)}"
-        sentence = f"Zero-shot accuracy ({text}) is {ends} with {name} ({about}; {_images(change.effect.images)})."
+        sentence = f"Accuracy with the text {text} is {ends} with {name} ({about}; {_images(change.effect.images)})."
         link = summary.links.get((name, MAIN_MAP, text))
         if link and link.found:
             sentence += (

@@ -177,7 +177,7 @@ def _of_classes(results: Results, summary: Summary, conditions: Sequence[str], p
 
 def _accuracy(results: Results, summary: Summary) -> Table:
     texts = list(results.outcomes[NO_PROMPT].predicted)
-    columns = [label for text in texts for label in (f"zero-shot, {text}", f"change, {text}")]
+    columns = [label for text in texts for label in (f"text {text}", f"change, {text}")]
     columns += ["few-shot", "change, few-shot"] if summary.few_shot else []
     rows = []
     for condition in results.conditions:

@@ -105,7 +105,7 @@ def test_tables(report):
     assert row["images"] == "16"
     assert table(report, "mass")["insert"]["explained by the replaced patches"] == "+0.00"
     assert list(table(report, "classes_other patches")["replace"]) == ["benign (8)", "malignant (8)"]
-    assert table(report, "accuracy")["replace"]["zero-shot, template"] == "70.00"
+    assert table(report, "accuracy")["replace"]["text template"] == "70.00"
     assert table(report, "accuracy")["replace"]["change, few-shot"] == "+1.00 ± 2.48"
     assert table(report, "accuracy")["insert"]["few-shot"] == "–"
     assert table(report, "measures_attention_all patches")[NO_PROMPT]["enrichment"] == "0.70"
@@ -133,7 +133,7 @@ def test_sentences(results, summary):
     assert "replaced patches" not in inserted
     assert "insert is below all controls" in inserted
     assert more[0].startswith(
-        "Zero-shot accuracy (template) is 75.00 % with no prompt and 70.00 % with replace (-5.00 points; 95 % interval"
+        "Accuracy with the text template is 75.00 % with no prompt and 70.00 % with replace (-5.00 points; 95 %"
     )
     assert "Few-shot accuracy over seeds is 62.00 ± 4.97 % with no prompt and 63.00 ± 6.57 % with replace" in more[2]
 
