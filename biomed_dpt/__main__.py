@@ -1,20 +1,12 @@
 """Work with a tuned model: python -m biomed_dpt COMMAND BUNDLE."""
 
-import argparse
 import sys
+from functools import partial
 
 from dassl.commands import commands_parser, run_command
 
-
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    return commands_parser("biomed_dpt", __doc__)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for bad input, or 130 for an interrupt."""
-    return run_command("biomed_dpt", __doc__, argv)
-
+build_parser = partial(commands_parser, "biomed_dpt", __doc__)
+main = partial(run_command, "biomed_dpt", __doc__)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -67,7 +67,7 @@ class VisualPrompt:
             raise ValueError("positions are for a visual prompt that replaces patches: a different one for each token")
 
     def written(self, layer: int, tokens: Tensor) -> Tensor:
-        """What is written before a block, (1, n, W) or (B, n, W), given its input (B, L, W): the values, or zeros."""
+        """Return the n tokens, (1, n, W) or (B, n, W), that are written into the input (B, L, W) of a block."""
         if self.values is None:
             return tokens.new_zeros(1, self.tokens, tokens.shape[-1])
         return self.values[layer, None].to(tokens.dtype)

@@ -81,7 +81,7 @@ class FolderDataset(DatasetBase):
 
     @classmethod
     def lesion_mask(cls, path: Path) -> np.ndarray | None:
-        """Return which pixels (height, width), bool, of an image show the lesion; None if this class does not know."""
+        """Return the lesion mask (height, width), bool, of an image; None if the class has no masks."""
         return None
 
     def test_of(self, which: str) -> tuple[list[Datum], list[str]]:

@@ -49,7 +49,7 @@ class Phantom(FolderDataset):
 
     @classmethod
     def lesion_mask(cls, path: Path) -> np.ndarray | None:
-        """Return where the finding of a generated image is; its class folder and name tell. None for other names."""
+        """Return the mask (160, 160), bool, of a generated image, from its folder and name; None for other images."""
         from datasets.phantom_render import SONOGRAM, lesion
 
         folders, match = [_folder_name(name) for name in cls.classes], _NAME.fullmatch(path.name)

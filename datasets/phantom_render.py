@@ -85,7 +85,7 @@ def render(tissue: str, finding: str, style: Style, rng: np.random.Generator, si
 
 
 def lesion(tissue: str, finding: str, style: Style, rng: np.random.Generator, size: int = 160) -> np.ndarray:
-    """Return which pixels (size, size), bool, show the finding of the phantom that `render` draws with the same input.
+    """Return the mask (size, size), bool, of the finding that `render` draws with the same input.
 
     A pixel belongs to a cyst, a nodule or a stellate mass if the finding has at least half of its full strength there:
     the ellipse without the rim; the core with the inner part of each spike. A calcified cluster is the convex hull of

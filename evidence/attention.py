@@ -23,12 +23,13 @@ from evidence.maps import encode
 from evidence.masks import Masks, seen
 from evidence.pictures import choose, write_pictures
 from evidence.recording import Recorder
-from evidence.report import write_report
+from evidence.report import print_report
 from evidence.results import FILE, Results, read_results
 from evidence.subject import Subject
 from runs.environment import environment
 from runs.imports import import_file
 from runs.run import dataset_name
+from sweep.check import refuse_unwritable
 from trainers.tuner import Tuner
 
 
@@ -45,9 +46,11 @@ def measure(args: argparse.Namespace) -> None:
     folder = args.output or Path("output_evidence", _name(args.dataset), cfg.MODEL.BACKBONE.NAME)
     tuner = build_trainer(cfg)
     subject, facts = _subject(args, tuner)
-    about = {**facts, "settings": _digest(args, subject, facts)}
+    curves = [*conditions.chosen(subject.prompts, args.curves)] if args.curves else []
+    about = {**facts, "settings": _digest(args, curves, subject, facts)}
     _refuse_other(folder, about["settings"], args.overwrite)
-    recorder = Recorder(subject, args.curves, args.steps)
+    refuse_unwritable(folder)
+    recorder = Recorder(subject, curves, args.steps)
     recorder.run()
     root = data_root(tuner.cfg)
     paths = [Path(item.impath).relative_to(root).as_posix() for item in subject.items]
@@ -61,8 +64,7 @@ def measure(args: argparse.Namespace) -> None:
     made_with = environment(tuner.device)
     results.about["made with"] = ", ".join(f"{name} {value}" for name, value in made_with.items() if value is not None)
     results.write(folder)
-    for line in write_report(results, folder):
-        print(line)
+    print_report(results, folder)
 
 
 def _configuration(args: argparse.Namespace, seed: int) -> CfgNode:
@@ -83,7 +85,6 @@ def _subject(args: argparse.Namespace, tuner: Tuner) -> tuple[Subject, dict[str,
     items = _spread(dataset.test, args.limit)
     prompts = conditions.conditions_of(backbone, patches)
     prompts = conditions.chosen(prompts, args.conditions)
-    conditions.chosen(prompts, args.curves)
     lesions = _lesions(args.masks, tuner, items)
     facts = {
         "data set": _name(args.dataset),
@@ -141,13 +142,13 @@ def _name(dataset: str) -> str:
     return dataset_name(dataset) if is_path(dataset) else dataset
 
 
-def _digest(args: argparse.Namespace, subject: Subject, facts: dict[str, Any]) -> str:
+def _digest(args: argparse.Namespace, curves: Sequence[str], subject: Subject, facts: dict[str, Any]) -> str:
     """Identifies a measurement: two with the same digest have the same numbers."""
     identity = {
         **facts,
         "text features": subject.digest_of_texts(),
         "conditions": list(subject.prompts),
-        "options": [args.curves, args.steps, args.shots, args.seeds, args.limit, args.pictures],
+        "options": [curves, args.steps, args.shots, args.seeds, args.limit, args.pictures],
         "masks": hashlib.sha256(b"".join(mask.numpy().tobytes() for mask in subject.lesions.values())).hexdigest(),
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,15 +9,13 @@ from torch.nn import functional as F
 
 from evidence.results import CURVES
 
-STEPS = 14
-
 
 def curve_areas(
     pixels: Tensor,
     values: Tensor,
     probability: Callable[[Tensor], Tensor],
-    counted: Tensor | None = None,
-    steps: int = STEPS,
+    counted: Tensor,
+    steps: int,
 ) -> dict[str, float]:
     """Areas under the insertion and the deletion curve of one map (RISE, Petsiuk et al., arXiv 1806.07421).
 
@@ -32,7 +30,7 @@ def curve_areas(
         values: the map, (rows, columns).
         probability: gives the probability (B,) of the explained class of images (B, 3, height, width). It is called
             once, with 2 · `steps` images.
-        counted: (rows, columns), bool; all patches if it is not given.
+        counted: (rows, columns), bool.
         steps: a curve has this many equal steps, or one per patch where there are fewer patches.
 
     Returns:
@@ -52,10 +50,10 @@ def curve_areas(
     return dict(zip(CURVES, areas, strict=True))
 
 
-def _ranks(values: Tensor, counted: Tensor | None, steps: int) -> tuple[Tensor, list[int]]:
+def _ranks(values: Tensor, counted: Tensor, steps: int) -> tuple[Tensor, list[int]]:
     """The place (rows, columns) of each patch in the order, -1 if it does not count; patches taken at each point."""
     values = values.double().cpu()
-    counted = torch.ones_like(values, dtype=torch.bool) if counted is None else counted.cpu()
+    counted = counted.cpu()
     patches = int(counted.sum())
     if not patches:
         raise ValueError("no patch counts")

@@ -26,7 +26,7 @@ FOREST = (
 )
 LARGE = 400_000  # bytes of a PNG file
 # Without the date, so that the same results give the same file.
-FORMATS = {"png": PNG, "pdf": {"format": "pdf", "metadata": {"CreationDate": None}}}
+FORMATS: dict[str, dict[str, Any]] = {"png": PNG, "pdf": {"format": "pdf", "metadata": {"CreationDate": None}}}
 MOST_TEXTS = 3  # panels of accuracy with a text
 
 

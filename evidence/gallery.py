@@ -10,11 +10,10 @@ from PIL import Image
 
 from dassl.errors import first_line
 from evidence.figures import Figure, empty_figure, save
-from evidence.results import NO_PROMPT, Results
+from evidence.results import MAPS_FILE, NO_PROMPT, PICTURES, Results
 from evidence.summary import claims, main_map
 from sweep.report.escape import one_line
 
-PICTURES, MAPS = "pictures", "maps.safetensors"
 LARGEST = 4096  # pixels of a side
 SIDE = 1.12  # inches of a picture
 OPACITY = 0.6
@@ -60,7 +59,7 @@ def draw_gallery(results: Results, folder: Path, to: Path) -> tuple[list[Figure]
     try:
         maps = _read_maps(results, folder, keys) if results.pictures else {}
     except (OSError, ValueError) as error:
-        return [], [f"{MAPS} cannot be used ({first_line(error)})"]
+        return [], [f"{MAPS_FILE} cannot be used ({first_line(error)})"]
     for index, name in sorted(results.pictures.items(), key=lambda item: (results.images[item[0]].label, item[0])):
         try:
             shown.append(_read(results, index, name, folder / PICTURES, maps))
@@ -83,7 +82,7 @@ def _read_maps(results: Results, folder: Path, keys: Sequence[tuple[str, str]]) 
     found = {}
     wanted = {f"{name}/{condition}/{of_map}" for name in results.pictures.values() for condition, of_map in keys}
     try:
-        with safe_open(folder / MAPS, framework="numpy") as file:
+        with safe_open(folder / MAPS_FILE, framework="numpy") as file:
             for key in wanted & set(file.keys()):
                 found[key] = file.get_tensor(key)
     except SafetensorError as error:
@@ -99,7 +98,7 @@ def _read(results: Results, index: int, name: str, folder: Path, maps: Mapping[s
     for condition, of_map in _columns(results):
         values = maps.get(f"{name}/{condition}/{of_map}")
         if values is None:
-            raise ValueError(f"{MAPS} has no map '{of_map}' of it under '{condition}'")
+            raise ValueError(f"{MAPS_FILE} has no map '{of_map}' of it under '{condition}'")
         if values.shape != tuple(results.grid) or values.dtype != np.float32 or not np.isfinite(values).all():
             raise ValueError(f"the map '{of_map}' under '{condition}' is no {results.grid} grid of numbers")
         own[condition, of_map] = values

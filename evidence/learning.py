@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from biomed_dpt.explain.words import LearnedVector, nearest_to, no_context
+from dassl.config.schema import defaults_of
 from dassl.errors import InputError
 from prompts import Prompts, filled, load_prompts
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from trainers.tuner import Tuner
 
-PHOTO = "a photo of a {}."  # CoOp's template
-SENTENCES = 50  # of the teacher of a method without the setting N_PROMPTS: the default of Biomed-DPT
 Row = list[float]
 
 
@@ -117,15 +116,17 @@ def _texts(trainer: "Tuner") -> tuple[dict[str, str], dict[str, "Tensor"]]:
 
     Without a prompt file there is no clinical template and no teacher.
     """
+    from trainers.frozen_text import FrozenText
     from trainers.teacher import mean_feature, sentence_features
 
     method, encoder, names = trainer.method, trainer.encoder, trainer.method.classnames
-    templates, teacher = {"photo": PHOTO}, {}
-    texts = {"photo": f"the template of CoOp: {PHOTO}"}
+    plain = defaults_of(FrozenText.Config)
+    templates, teacher = {"photo": plain["TEMPLATE"]}, {}
+    texts = {"photo": f"the template of CoOp: {plain['TEMPLATE']}"}
     if given := method.setup.prompts:
         # Not `method.prompts`, which notes in the results that the method has read them.
         prompts = given if isinstance(given, Prompts) else load_prompts(given, method.setup.template)
-        count = getattr(method.config, "N_PROMPTS", SENTENCES)
+        count = getattr(method.config, "N_PROMPTS", plain["N_PROMPTS"])
         sentences = prompts.sentences(names, count)
         teacher = {"teacher": mean_feature(sentence_features(encoder, sentences))}
         templates = {"template": prompts.template, **templates}

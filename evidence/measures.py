@@ -19,13 +19,8 @@ TOLERANCE = 1.0  # patches
 HALF = 0.5
 
 
-def measure_all(values: ArrayLike, inside: ArrayLike, counted: ArrayLike) -> dict[str, float | None]:
-    """All measures of one map (rows, columns), in the order of MEASURES; None where one is not defined."""
-    return measure_maps(np.asarray(values)[None], inside, counted)[0]
-
-
 def measure_maps(values: ArrayLike, inside: ArrayLike, counted: ArrayLike) -> list[dict[str, float | None]]:
-    """All measures of several maps (M, rows, columns) of one image; see `measure_all`."""
+    """All MEASURES of each of M maps (M, rows, columns) of one image; None where one is not defined."""
     values = np.asarray(values, dtype=np.float64)
     found = {name: FUNCTIONS[name](values, inside, counted).tolist() for name in MEASURES}
     return [

@@ -8,10 +8,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from dassl.utils import atomic_path
-from evidence.results import Results
+from evidence.results import MAPS_FILE, PICTURES, Results
 from evidence.subject import Subject
-
-FOLDER, MAPS_FILE = "pictures", "maps.safetensors"
 
 
 def choose(results: Results, per_class: int) -> dict[int, str]:
@@ -35,8 +33,8 @@ def write_pictures(subject: Subject, pictures: dict[int, str], folder: Path) -> 
     maps: dict[str, Tensor] = {}
     for index, name in pictures.items():
         mask = subject.lesions[subject.items[index].impath]
-        _write(_as_picture(subject.pixels(index), subject), folder / FOLDER / f"{name}.png")
-        _write(Image.fromarray((255 * (mask >= 0.5)).byte().numpy()), folder / FOLDER / f"{name}-mask.png")
+        _write(_as_picture(subject.pixels(index), subject), folder / PICTURES / f"{name}.png")
+        _write(Image.fromarray((255 * (mask >= 0.5)).byte().numpy()), folder / PICTURES / f"{name}-mask.png")
         for condition, (_, prompt) in subject.prompts.items():
             (entry,) = subject.encoded([index], prompt)
             for map_name, values in zip(subject.maps, entry["maps"].cpu(), strict=True):

@@ -12,12 +12,10 @@ from tqdm import tqdm
 from clip import VisualPrompt
 from evidence.masks import on_grid
 from evidence.measures import measure_maps
-from evidence.results import CURVES, MEASURES, NO_PROMPT, SCOPES, Column, Condition, Image, MapName, Outcome, Results
+from evidence.results import CURVES, MEASURES, NO_PROMPT, SCOPES, Column, Image, MapName, Outcome, Results
 from evidence.subject import Subject
 from trainers.features import ENCODE_BATCH
 from trainers.store import Tensors
-
-STEPS = 10  # of insertion and deletion
 
 
 class Recorder:
@@ -32,9 +30,10 @@ class Recorder:
         features: of each condition, the normalised features (1, D) of each image that was measured.
     """
 
-    def __init__(self, subject: Subject, curves: Sequence[str] = (), steps: int = STEPS):
+    def __init__(self, subject: Subject, curves: Sequence[str], steps: int):
         self.subject, self.curves, self.steps = subject, curves, steps
         self.areas: list[float] = []
+        self._grid = (0, 0)
         self.features: dict[str, list[Tensor]] = {name: [] for name in subject.prompts}
         self._numbers: dict[tuple[str, str, str, str], Column] = defaultdict(list)
         self._curves: dict[tuple[str, str, str], Column] = defaultdict(list)
@@ -45,23 +44,23 @@ class Recorder:
             for name in subject.prompts
         }
 
-    def run(self, describe: str = "measuring images") -> None:
+    def run(self) -> None:
         """Measure all images, with a progress bar."""
         count, prompts = len(self.subject.items), self.subject.prompts
         size = ENCODE_BATCH.get(self.subject.encoder.backbone.device.type, 64)
-        with tqdm(total=count * len(prompts), desc=describe, unit="pass", delay=2, mininterval=2) as bar:
+        with tqdm(total=count * len(prompts), desc="measuring images", unit="pass", delay=2, mininterval=2) as bar:
             for first in range(0, count, size):
                 places = range(first, min(first + size, count))
                 inside = [self._lesion(place) for place in places]
                 without: list[Tensors] = []
-                for name, (condition, prompt) in prompts.items():
+                for name, (_, prompt) in prompts.items():
                     entries = self.subject.encoded(places, prompt)
                     without = without or entries  # NO_PROMPT is the first
                     for place, mask, entry, reference in zip(places, inside, entries, without, strict=True):
                         self._classify(name, entry["features"], self.subject.items[place].label)
                         self._measure(name, entry, reference, mask)
                         if name in self.curves:
-                            self._follow(condition, prompt, place, entry, mask)
+                            self._follow(name, prompt, place, entry, mask)
                     bar.update(len(places))
 
     def results(self, about: dict[str, Any], classnames: Sequence[str], paths: Sequence[str]) -> Results:
@@ -131,7 +130,7 @@ class Recorder:
                 kept[condition].append(_enrichment(of["heads"].cpu(), inside, seen))
 
     def _follow(
-        self, condition: Condition, prompt: VisualPrompt | None, place: int, entry: Tensors, mask: Tensor | None
+        self, condition: str, prompt: VisualPrompt | None, place: int, entry: Tensors, mask: Tensor | None
     ) -> None:
         """Insertion and deletion of some maps of an image; None for an image without a lesion."""
         subject = self.subject
@@ -143,7 +142,7 @@ class Recorder:
             if mask is not None:
                 found = subject.curves(place, prompt, name, entry["maps"][index], entry["seen"], self.steps)
             for curve, value in zip(CURVES, found, strict=True):
-                self._curves[condition.name, str(name), curve].append(value)
+                self._curves[condition, str(name), curve].append(value)
 
 
 def _enrichment(heads: Tensor, inside: Tensor, seen: Tensor) -> Tensor:

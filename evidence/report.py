@@ -53,6 +53,13 @@ def write_report(results: Results, folder: Path) -> list[str]:
     return [*report.sentences, *problems]
 
 
+def print_report(results: Results, folder: Path) -> None:
+    """Write the report as `write_report` does, and print what it returns and where the page is."""
+    for line in write_report(results, folder):
+        print(one_line(line))
+    print(f"report written to '{folder / PAGE}'")
+
+
 def markdown_text(report: Report, figures: Sequence[Figure], problems: Sequence[str]) -> str:
     """The whole report with links to its figures."""
     parts = [f"# {markdown(report.title)}", _items(report.facts), *map(markdown, report.sentences)]

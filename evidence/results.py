@@ -11,6 +11,7 @@ from dassl.errors import InputError, first_line, shown
 from dassl.utils import atomic_path
 
 FILE = "results.json"
+PICTURES, MAPS_FILE = "pictures", "maps.safetensors"  # beside it, for the gallery
 VERSION = 1
 DIGITS = 6
 NO_PROMPT = "none"  # the condition that all others are compared with

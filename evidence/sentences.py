@@ -141,10 +141,10 @@ def _about_classes(summary: Summary, condition: str) -> list[str]:
         sentence = f"Accuracy with the text {text} is {ends} with {name} ({about}; {_images(change.effect.images)})."
         link = summary.links.get((name, MAIN_MAP, text))
         if link and link.found:
+            rank = f"{link.found.rho:.2f} (p {_equals(link.found.p)}; {_images(link.found.images)})"
             sentence += (
-                f" Over the images with a lesion, the change of the share among the other patches and the change of "
-                f"the true class's probability have Spearman's "
-                f"correlation {link.found.rho:.2f} (p {_equals(link.found.p)}; {_images(link.found.images)})."
+                " Over the images with a lesion, the change of the share among the other patches and the change of the "
+                f"true class's probability have Spearman's correlation {rank}."
             )
         found.append(sentence)
     few_shot = summary.few_shot

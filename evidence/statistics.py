@@ -47,11 +47,6 @@ class Correlation:
     images: int
 
 
-def effect(differences: Sequence[float | None], seed: int) -> Effect:
-    """The effect of one condition; None entries are left out. `p_holm` is `p`."""
-    return effects({"": differences}, seed)[""]
-
-
 def effects(columns: Mapping[str, Sequence[float | None]], seed: int) -> dict[str, Effect]:
     """The effect of each condition from its paired differences, one per image.
 

@@ -127,9 +127,8 @@ def summarise(results: Results) -> Summary:
     )
 
 
-Pairs = Mapping[
-    str, tuple[Sequence[float | None], Sequence[float | None]]
-]  # by condition: with no prompt, and under the condition
+# By condition: a column with no prompt, and the same under the condition.
+Pairs = Mapping[str, tuple[Sequence[float | None], Sequence[float | None]]]
 
 
 def _compared(name: str, measure: str, patches: str, pairs: Pairs) -> list[Change]:

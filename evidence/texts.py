@@ -6,13 +6,14 @@ from torch import Tensor
 
 from biomed_dpt.hub import open_bundle
 from clip import Backbone
+from dassl.config.schema import defaults_of
 from dassl.errors import InputError, unknown_name
+from trainers.frozen_text import FrozenText
 from trainers.method import Method
 from trainers.predictor import Predictor
 from trainers.teacher import mean_feature
 
 TEMPLATE, ENSEMBLE = TEXTS = ("template", "ensemble")
-SENTENCES = 50  # per class, of the ensemble
 Texts = dict[str, Tensor]
 
 
@@ -31,7 +32,9 @@ def frozen_texts(method: Method, names: Sequence[str]) -> Texts:
         if name == TEMPLATE:
             found[name] = method.template_features(method.prompts.template, method.classnames)
         elif name == ENSEMBLE:
-            found[name] = mean_feature(method.sentence_features(method.classnames, SENTENCES))
+            found[name] = mean_feature(
+                method.sentence_features(method.classnames, defaults_of(FrozenText.Config)["N_PROMPTS"])
+            )
         else:
             raise unknown_name("text", name, TEXTS)
     return found

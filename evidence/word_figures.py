@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from dassl.utils import atomic_path
+from evidence.figures import FORMATS
 from evidence.learning import Learning
 from evidence.word_files import mean
 from sweep.report.escape import one_line
-from sweep.report.figures import DPI, PNG, SETTINGS
+from sweep.report.figures import DPI, SETTINGS
 
 NAMES = ("distances.png", "distances.pdf")
 # Colours of the palette of Okabe and Ito, which colour-blind readers can tell apart; the dashes differ, too.
@@ -48,8 +49,7 @@ def draw_figures(trainings: Sequence[Learning], folder: Path) -> None:
         # One legend for all panels: the texts that any of them shows.
         handles = {handle.get_label(): handle for axis in axes[0] for handle in axis.get_legend_handles_labels()[0]}
         figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=3, frameon=False)
-        formats: tuple[dict[str, Any], ...] = (PNG, {"format": "pdf", "metadata": {"CreationDate": None}})
-        for name, options in zip(NAMES, formats, strict=True):
+        for name, options in zip(NAMES, FORMATS.values(), strict=True):
             with atomic_path(folder / name) as temporary:
                 figure.savefig(temporary, **options)
 

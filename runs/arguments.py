@@ -24,9 +24,7 @@ def build_parser(description: str = "") -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--list", action="store_true", help="list methods, backbones and data sets; --list METHOD: its settings")
     add("--trainer", required=True, metavar="METHOD", help="a method, or METHOD_BACKBONE")
-    add("--backbone", help="Tiny (default), BiomedCLIP …")
-    add("--dataset", help="a data set of --list, or the path of your own yaml file (default: phantom)")
-    add("--root", default="", help="the folder that holds BTMRI/, BUSI/ … (default: data/ in this project)")
+    add_data(parser)
     add("--shots", type=_shots, default=16, help="training images per class, or all (default: 16)")
     add("--seed", type=int, default=1, help="random seed of images and training (default: 1)")
     add("--protocol", default="few_shot", help="few_shot (default) or base2new")
@@ -52,6 +50,15 @@ def _shots(text: str) -> int:
 
 
 _shots.__name__ = "number of shots"  # argparse shows the name where the text is no number
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """Add the backbone, the data set and where it is."""
+    add = parser.add_argument
+    add("--backbone", help="Tiny (default), BiomedCLIP …")
+    about = "a data set of train.py --list, or the path of your own yaml file (default: phantom)"
+    add("--dataset", help=about)
+    add("--root", default="", help="the folder that holds BTMRI/, BUSI/ … (default: data/ in this project)")
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:

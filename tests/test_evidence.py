@@ -34,7 +34,7 @@ def measured(few_images, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BiomedCLIP, "encode_image", counted)
-        patch.setattr("evidence.attention.write_report", lambda results, folder: reported.append(results) or ["a line"])
+        patch.setattr("evidence.attention.print_report", lambda results, folder: reported.append(results))
         patch.setenv("BIOMED_DPT_CACHE", str(home / "cache"))
         assert main(words) == 0
         first = sum(counts)
@@ -47,7 +47,7 @@ def measured(few_images, tmp_path_factory):
 def test_each_condition_costs_one_pass_per_image(measured):
     _, first, second, _ = measured
     tested, trained, conditions, blank = 24, 2 * 8, 4, 1
-    curves = 2 * 2 * 2 * tested  # two maps, two curves of two steps
+    curves = 2 * 2 * 2 * 2 * tested  # with and without zeros, two maps, two curves of two steps
     assert first == (tested + trained) * conditions + curves + blank
     assert second == blank  # everything is in the cache
 
@@ -91,7 +91,7 @@ def test_what_the_folder_holds(measured):
     assert sorted(results.pictures.values()) == [f"image{k}" for k in range(1, 9)]  # one of each class
     assert len([*(folder / "pictures").iterdir()]) == 16
     assert {len(outcome.few_shot) for outcome in results.outcomes.values()} == {2}
-    assert [*results.curves] == ["replace"]
+    assert [*results.curves] == ["none", "replace"]
     assert all(0 <= value <= 1 for of_map in results.curves["replace"].values() for value in of_map["insertion"])
     assert len(results.heads["none"]) == 6
 
@@ -123,7 +123,7 @@ def test_bad_arguments(words, message, few_images, tmp_path, capsys):
 
 
 def test_a_tuned_model_gives_one_more_text(few_images, build, tmp_path, monkeypatch):
-    monkeypatch.setattr("evidence.attention.write_report", lambda results, folder: [])
+    monkeypatch.setattr("evidence.attention.print_report", lambda results, folder: None)
     trainer = build("CoOp", root=str(few_images))
     write_bundle(tmp_path / "run", trainer.bundle({"temperature": 1.0, "fitted_on": "uncalibrated"}, {}), "")
     words = [

@@ -276,9 +276,14 @@ def test_a_folder_without_results_is_refused(tmp_path, capsys):
     assert "results.json' cannot be read" in capsys.readouterr().err
 
 
-def test_the_example_in_a_browser(browser):
-    page = PROJECT / "docs" / "example_evidence" / "report.html"
-    opened(browser, page, 1280, "light")
+def test_the_example_in_a_browser_says_what_the_readme_says(browser):
+    opened(browser, PROJECT / "docs" / "example_evidence" / "report.html", 1280, "light")
     assert browser.get_log("browser") == []
     assert browser.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 300)")
-    assert "The replaced patches explain +0.34 points" in browser.execute_script("return document.body.innerText")
+    page = browser.execute_script("return document.body.innerText")
+    readme = " ".join((PROJECT / "README.md").read_text().split())
+    rise, explained = re.search(r"rises by ([\d.]+) points of \d+ %, of which ([\d.]+)", readme).groups()
+    (inserted,) = re.search(r"inserted zeros give ([\d.]+) points", readme).groups()
+    assert f"rises by {rise} points" in page
+    assert f"explain +{explained} points" in page
+    assert f"rises by {inserted} points" in page

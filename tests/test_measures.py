@@ -11,7 +11,6 @@ from evidence.measures import (
     iou,
     lesion_patches,
     mass,
-    measure_all,
     measure_maps,
     pointing,
 )
@@ -20,8 +19,13 @@ from evidence.results import MEASURES
 VALUES = torch.tensor([[4.0, 1, 0], [3, 2, 1], [0, 0, 9]])
 INSIDE = torch.tensor([[1.0, 0.25, 0], [0.5, 0.5, 0], [0, 0, 0]])  # three lesion patches
 ALL = torch.ones(3, 3, dtype=torch.bool)
+EVERY = torch.ones(2, 2, dtype=torch.bool)
 NOT_LAST = ALL.clone()
 NOT_LAST[2, 2] = False
+
+
+def measure_all(values, inside, counted):
+    return measure_maps(values[None], inside, counted)[0]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +162,7 @@ def linear(pixels):
 
 
 def test_curves_by_hand():
-    found = curve_areas(torch.ones(3, 4, 4), torch.tensor([[9.0, 1], [0, 2]]), linear)
+    found = curve_areas(torch.ones(3, 4, 4), torch.tensor([[9.0, 1], [0, 2]]), linear, EVERY, 14)
     # insertion: 0, .5, .8, 1, 1; deletion: 1, .5, .2, 0, 0
     assert found == pytest.approx({"insertion": (0.5 + 0.8 + 1 + 0.5) / 4, "deletion": (0.5 + 0.5 + 0.2) / 4}, abs=1e-6)
 
@@ -170,7 +174,7 @@ def test_a_curve_has_as_many_steps_as_asked_for_and_one_call():
         calls.append(len(pixels))
         return linear(pixels)
 
-    found = curve_areas(torch.ones(3, 4, 4), torch.tensor([[9.0, 1], [0, 2]]), counting, steps=2)
+    found = curve_areas(torch.ones(3, 4, 4), torch.tensor([[9.0, 1], [0, 2]]), counting, EVERY, 2)
     # insertion: 0, .8, 1; deletion: 1, .2, 0
     assert found == pytest.approx({"insertion": (0.4 + 0.9) / 2, "deletion": (0.6 + 0.1) / 2}, abs=1e-6)
     assert calls == [4]
@@ -178,20 +182,22 @@ def test_a_curve_has_as_many_steps_as_asked_for_and_one_call():
 
 def test_patches_that_do_not_count_are_never_removed():
     counted = torch.tensor([[True, False], [True, True]])
-    found = curve_areas(torch.ones(3, 4, 4), torch.tensor([[1.0, 9], [0, 2]]), linear, counted)
+    found = curve_areas(torch.ones(3, 4, 4), torch.tensor([[1.0, 9], [0, 2]]), linear, counted, 14)
     # the patch of 0.2 is always there, then .3, .5, 0; insertion: .2, .5, 1, 1; deletion: 1, .7, .2, .2
     assert found == pytest.approx({"insertion": (0.35 + 0.75 + 1) / 3, "deletion": (0.85 + 0.45 + 0.2) / 3}, abs=1e-6)
     with pytest.raises(ValueError, match="no patch counts"):
-        curve_areas(torch.ones(3, 4, 4), torch.ones(2, 2), linear, counted & False)
+        curve_areas(torch.ones(3, 4, 4), torch.ones(2, 2), linear, counted & False, 14)
 
 
 def test_the_true_map_is_better_than_its_reverse():
     pixels = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0)) + 0.5
-    true, wrong, even = (curve_areas(pixels, m, linear) for m in (WEIGHTS, -WEIGHTS, WEIGHTS * 0))
+    true, wrong, even = (curve_areas(pixels, m, linear, EVERY, 14) for m in (WEIGHTS, -WEIGHTS, WEIGHTS * 0))
     assert wrong["insertion"] < even["insertion"] < true["insertion"]
     assert true["deletion"] < even["deletion"] < wrong["deletion"]
 
 
 def test_sides_that_patches_do_not_divide():
-    found = curve_areas(torch.ones(3, 5, 5), torch.tensor([[9.0, 1], [0, 2]]), lambda pixels: pixels.mean((1, 2, 3)))
+    found = curve_areas(
+        torch.ones(3, 5, 5), torch.tensor([[9.0, 1], [0, 2]]), lambda pixels: pixels.mean((1, 2, 3)), EVERY, 14
+    )
     assert found["insertion"] == pytest.approx(1 - found["deletion"], abs=1e-6), "every pixel belongs to one patch"

@@ -94,7 +94,7 @@ class Layout:
         return self.prompt.depth is None or block < self.prompt.depth
 
     def grid(self, row: Tensor) -> tuple[Tensor, Tensor]:
-        """The values (…, L) of all tokens as those of the patches (…, side, side), and which patches the tower reads.
+        """Take the patches (…, side, side) from the values (…, L) of all tokens, and say which of them the tower reads.
 
         A prompt with placement "insert" stands between class token and patches; one with placement "replace"
         overwrites patches, which are 0.

@@ -6,7 +6,7 @@ measures. After an interrupt the same command goes on: features and maps of each
 
 import argparse
 
-from runs.arguments import add_import
+from runs.arguments import add_data, add_import
 from sweep.arguments import at_least, folder, names, numbers
 
 PARTS = ("test", "all")
@@ -14,10 +14,8 @@ PARTS = ("test", "all")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--dataset", default="phantom", help="a data set of train.py --list, or the path of your own yaml file")
-    add("--root", default="", help="the folder that holds BTMRI/, BUSI/ … (default: data/ in this project)")
+    add_data(parser)
     add("--masks", default="", metavar="DIR", help="folder with <class folder>/<image>.png, below the root or anywhere")
-    add("--backbone", default="", help="Tiny (default), BiomedCLIP …")
     add("--part", default="test", choices=PARTS, help="the images: the test part (default), or all of the data set")
     add("--limit", type=at_least(1), metavar="N", help="measure N images, evenly spread over the part")
     add("--conditions", type=names, default=(), metavar="NAMES", help="visual prompts, with commas (default: all)")
@@ -32,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=folder, metavar="DIR", help="default: output_evidence/<data set>/<backbone>")
     add("--overwrite", action="store_true", help="replace another measurement in the output folder")
     add_import(parser)
+    parser.set_defaults(dataset="phantom", backbone="")
     add("opts", nargs="*", metavar="KEY VALUE", help="configuration keys and their values")
 
 

@@ -9,10 +9,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from evidence.report import PAGE, write_report
+    from evidence.report import print_report
     from evidence.results import read_results
-    from sweep.report.escape import one_line
 
-    for line in write_report(read_results(args.folder), args.folder):
-        print(one_line(line))
-    print(f"report written to '{args.folder / PAGE}'")
+    print_report(read_results(args.folder), args.folder)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from biomed_dpt.arguments import add_backbone_path
 from dassl.errors import InputError, unknown_name
+from runs.arguments import add_data
 
 if TYPE_CHECKING:
     from yacs.config import CfgNode
@@ -24,9 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     about = "methods with a learned text context, side by side, separated by commas (default: BiomedDPT)"
     add("--trainers", "--trainer", default="BiomedDPT", metavar="METHODS", help=about)
-    add("--dataset", default="phantom", help="a data set of train.py --list, or the path of your own yaml file")
-    add("--root", default="", help="the folder that holds BTMRI/, BUSI/ … (default: data/ in this project)")
-    add("--backbone", default="Tiny", help="(default: Tiny)")
+    add_data(parser)
     add_backbone_path(parser)
     add("--shots", default="16", help="training images per class, or all (default: 16)")
     add("--seed", default="1", help="random seed of images and training (default: 1)")
@@ -34,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--output", type=Path, default=Path("output_evidence/words"), metavar="DIR", help="(default: %(default)s)")
     add("--overwrite", action="store_true", help="replace the files of an earlier recording in DIR")
     add("opts", nargs="*", metavar="KEY VALUE", help="configuration keys and their values")
+    parser.set_defaults(dataset="phantom", backbone="Tiny")
 
 
 def run(args: argparse.Namespace) -> None:
